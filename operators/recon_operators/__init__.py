@@ -1,0 +1,1 @@
+"""Forward operators of recon: tomography."""

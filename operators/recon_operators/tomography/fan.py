@@ -1,0 +1,120 @@
+"""The 2-D fan beam with a flat detector: line integrals of an image along rays from a point source.
+
+    source  S = R (sin theta, -cos theta)      detector centre  D = -R_d (sin theta, -cos theta)
+    bin m at  D + u_m (cos theta, sin theta),  u_m = (m - (M - 1) / 2 + shift) du
+
+R is the distance from source to origin, R_d from origin to detector, (R + R_d) / R the magnification.
+Pixels lie as for the parallel beam: x to the right, y up, row 0 on top, origin in the middle; at theta = 0
+the source is below the image. These are ASTRA's conventions ("fanflat").
+
+Scans whose geometry is given as: source at R (cos b, sin b), detector axis (-sin b, cos b) with the bin
+number increasing along it, first coordinate = row number, second = column number (both increasing with the
+index). That is this geometry with theta = b, the image as stored, neither transposed nor flipped: the first
+coordinate is -y and the second x, so the source is at x = R sin b, y = -R cos b, and the axis is (cos b,
+sin b). The Helsinki Tomography Challenge 2022 (doi:10.5281/zenodo.6984868) is such a scan, in millimetres,
+with angles 0, 0.5, ..., 360 degrees, first and last equal:
+
+    FanBeam((512, 512), numpy.deg2rad(angles), 560, source_origin=410.66, origin_detector=553.74 - 410.66,
+            detector_spacing=0.2, pixel_size=0.2 * 410.66 / 553.74)
+
+Its reference image is in attenuation per pixel: divide by `pixel_size` before projecting, multiply an own
+result with it before comparing. Projected in this way the reference agrees with the measured sinogram to
+3.5 %.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from recon.errors import ParameterError
+from recon.params import Doc, check
+from recon_operators.tomography._beam import Beam, prepare
+from recon_operators.tomography._rays import Floats
+from recon_operators.tomography.angles import sparse_view
+
+__all__ = ["FanBeam"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FanBeam(Beam):
+    """Flat-detector fan-beam tomography of an image (N_y, N_x) into a sinogram (views, bins).
+
+    Cost about 0.5 ns per pixel and view forward, 0.7 ns adjoint (float32, one core with 512-bit vectors);
+    memory about 40 bytes per ray. The adjoint is the exact transpose: quadrature weights are not in it (see
+    :func:`fbp` for them).
+
+    Parameters
+    ----------
+    image_shape
+        (N_y, N_x) in pixels.
+    angles
+        View angles theta in radians, one axis; a full scan covers 2 pi.
+    n_detectors
+        Number of bins M.
+    source_origin
+        Distance R from source to origin, in the unit of `pixel_size`; the source must be outside the image.
+    origin_detector
+        Distance R_d from origin to detector; 0 puts the detector through the origin.
+    detector_spacing
+        Distance du between bins on the detector (not scaled down to the origin).
+    detector_shift
+        Shift of the detector in bins: positive moves every bin to larger u.
+    pixel_size
+        Side of a pixel, in any unit of length. The image is then in 1 / length, the sinogram without unit.
+
+    Raises
+    ------
+    ParameterError
+        When an argument breaks its rule.
+
+    Notes ----- Source: P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572.
+    Conventions: W. van Aarle et al., Opt. Express 24 (2016) 25129, doi:10.1364/OE.24.025129.
+    """
+
+    image_shape: Annotated[
+        tuple[Annotated[int, Gt(0)], Annotated[int, Gt(0)]], Doc("rows and columns of the image")
+    ]
+    angles: Annotated[np.ndarray[Any, Any], Doc("view angles in radians")]
+    n_detectors: Annotated[int, Gt(0), Doc("number of bins")]
+    _: KW_ONLY
+    source_origin: Annotated[float, Gt(0), Doc("distance from source to origin, unit of pixel_size")]
+    origin_detector: Annotated[float, Ge(0), Doc("distance from origin to detector, unit of pixel_size")]
+    detector_spacing: Annotated[
+        float, Gt(0), Doc("distance between bins on the detector, unit of pixel_size")
+    ]
+    detector_shift: Annotated[float, Doc("shift of the detector, in bins")] = 0.0
+    pixel_size: Annotated[float, Gt(0), Doc("side of a pixel, any unit of length")] = 1.0
+
+    def __post_init__(self) -> None:
+        check(self)
+        prepare(self)
+        radius = math.hypot(*self.image_shape) * self.pixel_size / 2
+        if self.source_origin <= radius:
+            raise ParameterError(
+                f"FanBeam.source_origin must be > {radius:g} (half the diagonal of the image), got "
+                f"{self.source_origin:g}. Check that it has the unit of pixel_size."
+            )
+
+    @classmethod
+    def example(cls) -> FanBeam:
+        """A small instance: 32 x 32 pixels, 24 views over the full circle, magnification 1.5."""
+        return cls(
+            (32, 32),
+            sparse_view(24, arc=2 * math.pi),
+            48,
+            source_origin=64.0,
+            origin_detector=32.0,
+            detector_spacing=1.5,
+        )
+
+    def _rays(self) -> tuple[Floats, Floats]:
+        u = self._bin_offsets
+        cos, sin = np.cos(self.angles)[:, None], np.sin(self.angles)[:, None]
+        source = np.stack([self.source_origin * sin, -self.source_origin * cos], axis=-1)
+        bins = np.stack([u * cos - self.origin_detector * sin, u * sin + self.origin_detector * cos], axis=-1)
+        return np.broadcast_to(source, bins.shape), bins - source

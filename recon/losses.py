@@ -1,0 +1,188 @@
+"""Losses: what we believe of the difference between a prediction p = A x and the data y.
+
+    LeastSquares            1/2 ||p - y||^2
+    WeightedLeastSquares    1/2 sum w |p - y|^2
+    Poisson                 sum (p + b) - y + y log(y / (p + b))        (Kullback-Leibler, background b)
+
+Each has ``value(p, y)``, ``gradient(p, y)`` with respect to p, and ``curvature(y)``, the Lipschitz constant of
+that gradient (infinite where there is none). ``prox(v, t, y)`` = argmin_p value(p, y) + ||p - v||^2 / (2 t).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge
+
+from recon.arrays import Array, as_numpy, leaves, namespace, real_like, tmap, vdot
+from recon.errors import ParameterError
+from recon.operator import capability
+from recon.params import Doc, Parameters
+
+__all__ = ["LeastSquares", "Loss", "Poisson", "WeightedLeastSquares", "loss_prox_conjugate"]
+
+
+class Loss(ABC):
+    """Base of all losses; ``prox`` and ``prox_conjugate`` are optional and found by looking."""
+
+    @abstractmethod
+    def value(self, prediction: Array, data: Array) -> float:
+        """The loss, as a Python float."""
+
+    @abstractmethod
+    def gradient(self, prediction: Array, data: Array) -> Array:
+        """Its gradient with respect to the prediction."""
+
+    def curvature(self, data: Array) -> float:
+        """Lipschitz constant of the gradient; infinite where there is none."""
+        return math.inf
+
+    def check_data(self, data: Array) -> None:
+        """Raise a ParameterError where the data cannot come from this model."""
+
+
+def loss_prox_conjugate(loss: Loss, v: Array, s: float, data: Array) -> Array:
+    """The prox of s times the convex conjugate of p -> loss(p, data); Moreau's identity where it has no own."""
+    own = capability(loss, "prox_conjugate")
+    if own:
+        return own(v, s, data)
+    prox: Any = loss.prox  # type: ignore[attr-defined]
+    inner = prox(tmap(lambda leaf: leaf / s, v), 1.0 / s, data)
+    return tmap(lambda leaf, part: leaf - s * part, v, inner)
+
+
+@dataclass(frozen=True)
+class LeastSquares(Parameters, Loss):
+    """1/2 ||p - y||^2: Gaussian noise of one variance."""
+
+    def value(self, prediction: Array, data: Array) -> float:
+        residual = tmap(lambda p, y: p - y, prediction, data)
+        return 0.5 * vdot(residual, residual).real
+
+    def gradient(self, prediction: Array, data: Array) -> Array:
+        return tmap(lambda p, y: p - y, prediction, data)
+
+    def curvature(self, data: Array) -> float:
+        return 1.0
+
+    def prox(self, v: Array, t: float, data: Array) -> Array:
+        """(v + t y) / (1 + t)."""
+        return tmap(lambda leaf, y: (leaf + t * y) / (1.0 + t), v, data)
+
+    def prox_conjugate(self, v: Array, s: Any, data: Array) -> Array:
+        """(v - s y) / (1 + s)."""
+        return tmap(lambda leaf, y, step: (leaf - step * y) / (1.0 + step), v, data, _steps(s, v))
+
+    @classmethod
+    def example(cls) -> LeastSquares:
+        return cls()
+
+
+def _steps(s: Any, v: Array) -> Any:
+    """A step as one per tuple member."""
+    return tuple(s for _ in v) if isinstance(v, tuple) and not isinstance(s, tuple) else s
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedLeastSquares(Parameters, Loss):
+    """1/2 sum w |p - y|^2: Gaussian noise of variance 1/w per entry; w = 0 ignores an entry.
+
+    Parameters
+    ----------
+    weights
+        Array like the data (or broadcast to it, or a tuple for tuple data), real, >= 0.
+    """
+
+    weights: Annotated[Any, Doc("array like the data, >= 0; inverse variance of each entry")]
+
+    def __post_init__(self) -> None:
+        for leaf in leaves(self.weights):
+            values = as_numpy(leaf)
+            if values.dtype.kind not in "fiu" or not np.isfinite(values).all() or (values < 0).any():
+                raise ParameterError(
+                    "WeightedLeastSquares.weights must be real, finite and >= 0, got other entries. "
+                    "Use 0 to ignore an entry."
+                )
+
+    def value(self, prediction: Array, data: Array) -> float:
+        residual = tmap(lambda p, y: p - y, prediction, data)
+        return 0.5 * vdot(residual, tmap(lambda w, r: w * r, self._like(residual), residual)).real
+
+    def gradient(self, prediction: Array, data: Array) -> Array:
+        return tmap(lambda w, p, y: w * (p - y), self._like(prediction), prediction, data)
+
+    def curvature(self, data: Array) -> float:
+        return max(float(as_numpy(leaf).max()) for leaf in leaves(self.weights))
+
+    def prox(self, v: Array, t: float, data: Array) -> Array:
+        """(v + t w y) / (1 + t w)."""
+        return tmap(lambda w, p, y: (p + t * w * y) / (1.0 + t * w), self._like(v), v, data)
+
+    def _like(self, x: Array) -> Any:
+        """The weights in the library and precision of x; converted only where they differ."""
+        return tmap(_weights_like, _steps(self.weights, x), x)
+
+    @classmethod
+    def example(cls) -> WeightedLeastSquares:
+        return cls(np.array([1.0, 0.5, 2.0, 0.0]))
+
+
+def _weights_like(w: Any, x: Any) -> Any:
+    real = real_like(0.0, x).dtype
+    same = type(w) is type(x) and w.dtype == real
+    return w if same else real_like(as_numpy(w), x)
+
+
+@dataclass(frozen=True)
+class Poisson(Parameters, Loss):
+    """Kullback-Leibler divergence of counts y from a mean p + b: sum (p + b) - y + y log(y / (p + b)).
+
+    Infinite where p + b <= 0 and y > 0, or p + b < 0. It has no Lipschitz gradient: solvers use its prox.
+
+    Parameters
+    ----------
+    background
+        b >= 0, in counts: expected counts that do not come from the image (scatter, dark counts).
+    """
+
+    background: Annotated[float, Ge(0), Doc("expected counts that do not come from the image")] = 0.0
+
+    def check_data(self, data: Array) -> None:
+        if any(bool(namespace(y).any(y < 0)) for y in leaves(data)):
+            raise ParameterError("Poisson data must be counts >= 0, got negative entries. Clip or correct the data.")
+
+    def value(self, prediction: Array, data: Array) -> float:
+        return sum(self._value(p, y) for p, y in zip(leaves(prediction), leaves(data), strict=True))
+
+    def _value(self, p: Any, y: Any) -> float:
+        xp = namespace(p, y)
+        mean = p + self.background
+        counted = y > 0
+        if bool(xp.any(mean < 0)) or bool(xp.any(counted & (mean <= 0))):
+            return math.inf
+        one = xp.ones_like(mean)
+        ratio = xp.where(counted, y, one) / xp.where(counted, mean, one)
+        return float(xp.sum(mean - y + y * xp.log(ratio)))
+
+    def gradient(self, prediction: Array, data: Array) -> Array:
+        return tmap(lambda p, y: 1.0 - y / (p + self.background), prediction, data)
+
+    def prox(self, v: Array, t: float, data: Array) -> Array:
+        """Positive root w = p + b of w^2 + (t - v - b) w - t y = 0, in the form without cancellation."""
+
+        def root(leaf: Any, y: Any) -> Any:
+            xp = namespace(leaf, y)
+            a = leaf + self.background - t
+            d = xp.sqrt(a * a + 4.0 * t * y)
+            safe = xp.where(a < 0, d - a, xp.ones_like(a))
+            return xp.where(a < 0, 2.0 * t * y / safe, 0.5 * (a + d)) - self.background
+
+        return tmap(root, v, data)
+
+    @classmethod
+    def example(cls) -> Poisson:
+        return cls(background=0.5)

@@ -1,0 +1,267 @@
+"""The base of all forward operators, and their algebra: adjoint, product, sum, scaling.
+
+    A @ x    y = A x            A.H @ y    x = A^H y, exactly: <A x, y> = <x, A^H y>
+    A @ B    composition        a * A      scaling            A + B, A - B, -A
+
+An operator is an immutable, picklable description of a linear map between two specs. It knows no solver, no
+norm estimator and no concrete operator. What an operator can do beyond the two products (``normal``,
+``norm_bound``, ``data_prox``, ``pinv``, ``svd``, ``factors``) are methods that a caller finds by looking.
+"""
+
+from __future__ import annotations
+
+import numbers
+from abc import ABC
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from recon.arrays import Array, Spec, check_array, device_of, leaves, members, namespace, size, tmap
+from recon.errors import CapabilityError, ShapeError
+
+__all__ = ["Adjoint", "Operator", "Plan", "Product", "Scaled", "Sum", "capability", "total"]
+
+
+class Plan(Protocol):
+    """What ``Operator.plan`` returns: the two products, compiled for one library, device and precision."""
+
+    def apply(self, x: Array) -> Array: ...
+
+    def adjoint(self, y: Array) -> Array: ...
+
+
+class Operator(ABC):
+    """A linear map from ``domain`` to ``codomain``; axes in front of the domain's are batch axes.
+
+    A subclass sets ``domain`` and ``codomain`` (attributes or properties) and then either
+
+    * defines ``_forward(x)`` and ``_adjoint(y)``, written against the array API, or
+    * defines ``plan(xp, device, dtype)`` that returns an object with ``apply(x)`` and ``adjoint(y)``. The plan is
+      made once per library, device and precision, kept, and left behind by pickle.
+
+    The input of these methods has been checked. They must not change it, nor any field of the operator.
+    """
+
+    domain: Spec
+    codomain: Spec
+    __array_ufunc__ = None  # numpy must leave `array @ A` and `numpy.float64(2) * A` to us
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A dataclass would otherwise replace the short text below by one that prints every array.
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Operator.__repr__  # type: ignore[method-assign]
+
+    # -- to be defined by a subclass ---------------------------------------------------------------------
+
+    def plan(self, xp: Any, device: Any, dtype: Any) -> Plan:
+        """Compile for one array library, device and dtype."""
+        raise CapabilityError(
+            f"{type(self).__name__} must define _forward and _adjoint, or plan. See 'Write an operator' in the docs."
+        )
+
+    def _forward(self, x: Array) -> Array:
+        return self._planned(x).apply(x)
+
+    def _adjoint(self, y: Array) -> Array:
+        return self._planned(y).adjoint(y)
+
+    # -- for users ---------------------------------------------------------------------------------------
+
+    def __matmul__(self, other: Any) -> Any:
+        if isinstance(other, Operator):
+            return Product(self, other)
+        check_array(other, self.domain, f"{self!s} input")
+        return self._forward(other)
+
+    @property
+    def H(self) -> Operator:
+        """The adjoint: the exact (conjugate) transpose in the Euclidean product."""
+        return Adjoint(self)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the matrix of one sample, as in SciPy."""
+        return size(self.codomain), size(self.domain)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the matrix at double precision; the data decide the precision of a product."""
+        kinds = {s.kind for s in (*members(self.domain), *members(self.codomain))}
+        return np.dtype(np.complex128 if "complex" in kinds else np.float64)
+
+    def __mul__(self, scalar: Any) -> Operator:
+        return Scaled(self, _scalar(scalar)) if isinstance(scalar, numbers.Number) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, scalar: Any) -> Operator:
+        return Scaled(self, 1 / _scalar(scalar)) if isinstance(scalar, numbers.Number) else NotImplemented
+
+    def __neg__(self) -> Operator:
+        return Scaled(self, -1.0)
+
+    def __add__(self, other: Any) -> Operator:
+        return Sum((self, other)) if isinstance(other, Operator) else NotImplemented
+
+    def __sub__(self, other: Any) -> Operator:
+        return Sum((self, -other)) if isinstance(other, Operator) else NotImplemented
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        return f"<{self!s}: {_spec_text(self.domain)} -> {_spec_text(self.codomain)}>"
+
+    # -- machinery ---------------------------------------------------------------------------------------
+
+    def _planned(self, x: Array) -> Plan:
+        leaf = leaves(x)[0]
+        xp, device = namespace(leaf), device_of(leaf)
+        key = (xp.__name__, str(device), str(leaf.dtype))
+        plans: dict[Any, Plan] = self.__dict__.setdefault("_plans", {})
+        found = plans.get(key)
+        if found is None:
+            found = plans.setdefault(key, self.plan(xp, device, leaf.dtype))
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_plans"}
+
+
+def capability(owner: Any, name: str) -> Callable[..., Any] | None:
+    """The method ``name`` of an operator, prior or loss, or None where it has none."""
+    method = getattr(owner, name, None)
+    return method if callable(method) else None
+
+
+def _scalar(value: Any) -> complex | float:
+    number = complex(value)
+    return number if number.imag else number.real
+
+
+def _spec_text(spec: Spec) -> str:
+    return str(spec) if not isinstance(spec, tuple) else "(" + "; ".join(map(str, spec)) + ")"
+
+
+class Adjoint(Operator):
+    """The exact adjoint of an operator, made by ``A.H``."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self.domain, self.codomain = operator.codomain, operator.domain
+
+    def _forward(self, x: Array) -> Array:
+        return self.operator._adjoint(x)
+
+    def _adjoint(self, y: Array) -> Array:
+        return self.operator._forward(y)
+
+    @property
+    def H(self) -> Operator:
+        return self.operator
+
+    # A composite has a capability exactly when its parts have: the property raises AttributeError otherwise,
+    # so that `hasattr` and `capability` tell the truth.
+    @property
+    def norm_bound(self) -> Callable[[], float]:
+        """Certified upper bound on the norm, where the operator has one."""
+        return self.operator.norm_bound  # type: ignore[attr-defined, no-any-return]
+
+    def __str__(self) -> str:
+        text = str(self.operator)
+        return f"({text}).H" if isinstance(self.operator, Product | Scaled) else f"{text}.H"
+
+
+class Product(Operator):
+    """The composition ``left @ right``: right is applied first."""
+
+    def __init__(self, left: Operator, right: Operator) -> None:
+        if left.domain != right.codomain:
+            raise ShapeError(
+                f"{left!s} @ {right!s} must fit: {left!s} takes {_spec_text(left.domain)}, got "
+                f"{_spec_text(right.codomain)} from {right!s}. Check the order."
+            )
+        self.left, self.right = left, right
+        self.domain, self.codomain = right.domain, left.codomain
+
+    def _forward(self, x: Array) -> Array:
+        return self.left._forward(self.right._forward(x))
+
+    def _adjoint(self, y: Array) -> Array:
+        return self.right._adjoint(self.left._adjoint(y))
+
+    @property
+    def norm_bound(self) -> Callable[[], float]:
+        """Product of the two bounds, where both have one."""
+        left, right = self.left.norm_bound, self.right.norm_bound  # type: ignore[attr-defined]
+        return lambda: left() * right()
+
+    def __str__(self) -> str:
+        return f"{self.left!s} @ {self.right!s}"
+
+
+class Scaled(Operator):
+    """A scalar times an operator."""
+
+    def __init__(self, operator: Operator, scalar: complex | float) -> None:
+        kinds = {s.kind for s in (*members(operator.domain), *members(operator.codomain))}
+        if isinstance(scalar, complex) and kinds != {"complex"}:
+            raise ShapeError(
+                f"A real operator must be scaled by a real number, got {scalar} * {operator!s}. "
+                "Use an operator whose specs are complex."
+            )
+        self.operator, self.scalar = operator, scalar
+        self.domain, self.codomain = operator.domain, operator.codomain
+
+    def _forward(self, x: Array) -> Array:
+        return tmap(lambda leaf: self.scalar * leaf, self.operator._forward(x))
+
+    def _adjoint(self, y: Array) -> Array:
+        scalar = self.scalar.conjugate()
+        return tmap(lambda leaf: scalar * leaf, self.operator._adjoint(y))
+
+    @property
+    def norm_bound(self) -> Callable[[], float]:
+        """|scalar| times the bound, where the operator has one."""
+        bound = self.operator.norm_bound  # type: ignore[attr-defined]
+        return lambda: abs(self.scalar) * bound()
+
+    def __str__(self) -> str:
+        return f"{self.scalar:g} * {self.operator!s}"
+
+
+class Sum(Operator):
+    """The sum of operators between the same specs."""
+
+    def __init__(self, terms: tuple[Operator, ...]) -> None:
+        first = terms[0]
+        for term in terms[1:]:
+            if (term.domain, term.codomain) != (first.domain, first.codomain):
+                raise ShapeError(f"Operators of a sum must have the same specs, got {first!r} and {term!r}.")
+        self.terms = terms
+        self.domain, self.codomain = first.domain, first.codomain
+
+    def _forward(self, x: Array) -> Array:
+        return total([term._forward(x) for term in self.terms])
+
+    def _adjoint(self, y: Array) -> Array:
+        return total([term._adjoint(y) for term in self.terms])
+
+    @property
+    def norm_bound(self) -> Callable[[], float]:
+        """Sum of the bounds, where all have one."""
+        bounds = [term.norm_bound for term in self.terms]  # type: ignore[attr-defined]
+        return lambda: sum(bound() for bound in bounds)
+
+    def __str__(self) -> str:
+        return "(" + " + ".join(map(str, self.terms)) + ")"
+
+
+def total(parts: list[Array]) -> Array:
+    """The sum of arrays, member by member where they are tuples."""
+    result = parts[0]
+    for part in parts[1:]:
+        result = tmap(lambda a, b: a + b, result, part)
+    return result

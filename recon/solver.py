@@ -1,0 +1,198 @@
+"""Solvers: frozen parameters, a pure ``init`` and a pure ``step``; states, records and results.
+
+    state = solver.init(problem)
+    while not enough: state = solver.step(problem, state)
+
+That loop exists once, in :func:`recon.iterate`; :func:`recon.solve` adds stopping, observers and a result.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from recon.arrays import Array, norm, tmap
+from recon.errors import ConvergenceError
+from recon.params import Parameters
+from recon.problem import Problem
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Fit", "Record", "Result", "Solver", "State", "Status", "relative_change"]
+
+
+class Status(Enum):
+    """How a run ended; the value is the help text."""
+
+    CONVERGED = "The stopping rule of convergence was met."
+    DISCREPANCY = "The residual fell to the noise level: going on would fit the noise."
+    MAX_ITERATIONS = (
+        "The iteration limit came first. Raise it, loosen the tolerance, or start from this result "
+        "(solve(problem, solver, state=result.state))."
+    )
+    TIME = "The time limit came first. Start again from result.state to go on."
+    TARGET = "The target value of the objective was reached."
+    DIVERGED = (
+        "The iterates are not finite. Likely causes: a step size larger than the method allows, an operator whose "
+        "adjoint is not exact (check with recon.testing.check_operator), or data of extreme scale."
+    )
+
+    @property
+    def good(self) -> bool:
+        """Whether the run ended as asked (limits count as good: the user set them)."""
+        return self is not Status.DIVERGED
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a solver needs to go on: arrays (or tuples of arrays) and plain numbers, nothing else."""
+
+    iteration: int
+    x: Array
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was measured at one iteration."""
+
+    iteration: int
+    seconds: float
+    values: Mapping[str, float]
+
+    def __getitem__(self, name: str) -> float:
+        return self.values[name]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well a solver suits a problem, as answered by ``Solver.suits``: higher scores are chosen first."""
+
+    score: float
+    reason: str
+
+
+class Solver(Parameters, ABC):
+    """Base of all solvers: a frozen dataclass of parameters with pure ``init`` and ``step``.
+
+    A subclass names its ``state_type``. Neither method changes its arguments; a step returns a new state.
+    """
+
+    state_type: ClassVar[type[State]] = State
+
+    @abstractmethod
+    def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> State:
+        """The state before the first step; raises CapabilityError where the problem is not for this solver."""
+
+    @abstractmethod
+    def step(self, problem: Problem, state: Any) -> State:
+        """The next state."""
+
+    def measure(self, problem: Problem, state: Any) -> dict[str, float]:
+        """Figures for history, stopping rules and observers: at least ``objective`` and ``loss``.
+
+        Called every few iterations. Override it where A x is already at hand, or to add a certificate
+        (``"gap"``, ``"residual"``).
+        """
+        prediction = problem.operator @ state.x
+        loss = problem.loss.value(prediction, problem.data)
+        return {"objective": loss + problem.penalty(state.x), "loss": loss}
+
+    @classmethod
+    def suits(cls, problem: Problem) -> Fit | None:
+        """Whether ``solve(problem)`` may choose this class, and how gladly; None for no."""
+        return None
+
+    @classmethod
+    def example(cls) -> Problem:
+        """A small problem that this solver solves, for tests, docs and ``recon info``."""
+        raise NotImplementedError(f"{cls.__name__}.example must return a small Problem.")
+
+
+def relative_change(new: Array, old: Array) -> float:
+    """||new - old|| / ||new||, 0 where both are 0."""
+    size = norm(new)
+    change = norm(tmap(lambda a, b: a - b, new, old))
+    return change / size if size else (1.0 if change else 0.0)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What ``solve`` returns.
+
+    Parameters
+    ----------
+    x
+        The reconstruction, of the library and device of the data.
+    status
+        How the run ended; ``status.value`` is a sentence.
+    history
+        Records of objective, loss and certificates; ``result.series("objective")`` gives one of them.
+    state
+        To go on: ``solve(problem, solver, state=result.state)``.
+    seconds
+        Wall time of the run.
+    solver
+        The solver that ran.
+    provenance
+        Versions, parameters, seed, and why this solver was chosen where ``solve`` chose.
+    samples, variance
+        Posterior draws and pointwise variance, from solvers that give them.
+    """
+
+    x: Array
+    status: Status
+    history: tuple[Record, ...]
+    state: State
+    seconds: float
+    solver: Solver
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    samples: Array | None = None
+    variance: Array | None = None
+
+    @property
+    def iterations(self) -> int:
+        return self.state.iteration
+
+    @property
+    def objective(self) -> float:
+        """The last objective recorded."""
+        return self.history[-1]["objective"]
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Iterations and values of one recorded figure, for plotting."""
+        rows = [record for record in self.history if name in record.values]
+        return [r.iteration for r in rows], [r.values[name] for r in rows]
+
+    def check(self) -> Result:
+        """Raise a ConvergenceError when the run did not end well; return self otherwise."""
+        if not self.status.good:
+            raise ConvergenceError(
+                f"{type(self.solver).__name__} ended with status {self.status.name} after {self.iterations} "
+                f"iterations. {self.status.value}"
+            )
+        return self
+
+    def plot(self, **panels: Array) -> Figure:
+        """The reconstruction (and further images by name) beside the course of the objective."""
+        from recon.plotting import plot_result
+
+        return plot_result(self, panels)
+
+    def save(self, path: str | Path) -> None:
+        """Write x, the variance where there is one, and the record as one .npz file, atomically."""
+        from recon.checkpoint import save_result
+
+        save_result(Path(path), self)
+
+    def __repr__(self) -> str:
+        shape = tuple(self.x.shape) if not isinstance(self.x, tuple) else tuple(tuple(a.shape) for a in self.x)
+        last = f", objective {self.objective:.6g}" if self.history and "objective" in self.history[-1].values else ""
+        return (
+            f"<Result of {type(self.solver).__name__}: x {shape}, {self.status.name} after {self.iterations} "
+            f"iterations{last}, {self.seconds:.2f} s>"
+        )

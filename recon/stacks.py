@@ -1,0 +1,116 @@
+"""Operators side by side.
+
+    vstack(A, B)      x -> (A x, B x)          several measurements of one image
+    hstack(A, B)      (x, y) -> A x + B y      one measurement of several images
+    block_diag(A, B)  (x, y) -> (A x, B y)     independent measurements
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from recon.arrays import Array, ArraySpec, Spec
+from recon.errors import ParameterError, ShapeError
+from recon.operator import Operator, total
+
+__all__ = ["block_diag", "hstack", "vstack"]
+
+
+class _Stack(Operator):
+    """Operators side by side; the members of a tuple meet the operators in order."""
+
+    def __init__(self, operators: tuple[Operator, ...]) -> None:
+        if not operators:
+            raise ShapeError("A stack must hold at least one operator, got none.")
+        for operator in operators:
+            if not isinstance(operator, Operator):
+                raise ParameterError(f"A stack must hold operators, got {type(operator).__name__}.")
+        self.operators = operators
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__.lower().strip('_')}({', '.join(map(str, self.operators))})"
+
+
+def _single(spec: Spec, what: str) -> ArraySpec:
+    if isinstance(spec, tuple):
+        raise ShapeError(f"{what} must be one array, got a tuple: specs have one level. Flatten the stack.")
+    return spec
+
+
+class _VStack(_Stack):
+    def __init__(self, operators: tuple[Operator, ...]) -> None:
+        super().__init__(operators)
+        for other in operators[1:]:
+            if other.domain != operators[0].domain:
+                raise ShapeError(f"vstack operators must share a domain, got {operators[0]!r} and {other!r}.")
+        self.domain = operators[0].domain
+        self.codomain = tuple(_single(a.codomain, "A codomain in vstack") for a in operators)
+
+    def _forward(self, x: Array) -> Array:
+        return tuple(a._forward(x) for a in self.operators)
+
+    def _adjoint(self, y: Array) -> Array:
+        return total([a._adjoint(part) for a, part in zip(self.operators, y, strict=True)])
+
+    @property
+    def norm_bound(self) -> Callable[[], float]:
+        """sqrt of the sum of squares of the bounds, where all have one."""
+        bounds = [a.norm_bound for a in self.operators]  # type: ignore[attr-defined]
+        return lambda: math.hypot(*(bound() for bound in bounds))
+
+
+class _HStack(_Stack):
+    def __init__(self, operators: tuple[Operator, ...]) -> None:
+        super().__init__(operators)
+        for other in operators[1:]:
+            if other.codomain != operators[0].codomain:
+                raise ShapeError(f"hstack operators must share a codomain, got {operators[0]!r} and {other!r}.")
+        self.codomain = operators[0].codomain
+        self.domain = tuple(_single(a.domain, "A domain in hstack") for a in operators)
+
+    def _forward(self, x: Array) -> Array:
+        return total([a._forward(part) for a, part in zip(self.operators, x, strict=True)])
+
+    def _adjoint(self, y: Array) -> Array:
+        return tuple(a._adjoint(y) for a in self.operators)
+
+    @property
+    def norm_bound(self) -> Callable[[], float]:
+        """sqrt of the sum of squares of the bounds, where all have one."""
+        bounds = [a.norm_bound for a in self.operators]  # type: ignore[attr-defined]
+        return lambda: math.hypot(*(bound() for bound in bounds))
+
+
+class _BlockDiag(_Stack):
+    def __init__(self, operators: tuple[Operator, ...]) -> None:
+        super().__init__(operators)
+        self.domain = tuple(_single(a.domain, "A domain in block_diag") for a in operators)
+        self.codomain = tuple(_single(a.codomain, "A codomain in block_diag") for a in operators)
+
+    def _forward(self, x: Array) -> Array:
+        return tuple(a._forward(part) for a, part in zip(self.operators, x, strict=True))
+
+    def _adjoint(self, y: Array) -> Array:
+        return tuple(a._adjoint(part) for a, part in zip(self.operators, y, strict=True))
+
+    @property
+    def norm_bound(self) -> Callable[[], float]:
+        """The largest of the bounds, where all have one."""
+        bounds = [a.norm_bound for a in self.operators]  # type: ignore[attr-defined]
+        return lambda: max(bound() for bound in bounds)
+
+
+def vstack(*operators: Operator) -> Operator:
+    """x -> (A x, B x, ...): several measurements of one image; the codomain is a tuple."""
+    return _VStack(operators)
+
+
+def hstack(*operators: Operator) -> Operator:
+    """(x, y, ...) -> A x + B y + ...: one measurement of several images; the domain is a tuple."""
+    return _HStack(operators)
+
+
+def block_diag(*operators: Operator) -> Operator:
+    """(x, y, ...) -> (A x, B y, ...): independent measurements; domain and codomain are tuples."""
+    return _BlockDiag(operators)

@@ -1,0 +1,185 @@
+"""Stopping rules: pure functions of the history, joined with ``|`` (either) and ``&`` (both).
+
+    stop = MaxIterations(300) | Change(1e-5) & MaxSeconds(60)
+
+A rule is asked whenever something was recorded; ``horizon`` is the iteration at which it must be asked.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from recon.arrays import as_numpy, leaves
+from recon.errors import ParameterError
+from recon.losses import LeastSquares
+from recon.params import Doc, Parameters
+from recon.problem import Problem
+from recon.solver import Record, Status
+
+__all__ = ["Change", "Discrepancy", "Gap", "MaxIterations", "MaxSeconds", "Rule", "Target", "as_rule"]
+
+
+class Rule(ABC):
+    """Base of all stopping rules."""
+
+    @abstractmethod
+    def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
+        """How the run ends now, or None to go on; ``history`` is not empty."""
+
+    def horizon(self) -> int | None:
+        """An iteration at which the rule must be asked, or None."""
+        return None
+
+    def check(self, problem: Problem) -> None:
+        """Raise where the rule cannot judge this problem."""
+
+    def __or__(self, other: Rule) -> Rule:
+        return _Either((self, other))
+
+    def __and__(self, other: Rule) -> Rule:
+        return _Both((self, other))
+
+
+class _Joined(Rule):
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self.rules = rules
+
+    def horizon(self) -> int | None:
+        limits = [limit for limit in (rule.horizon() for rule in self.rules) if limit is not None]
+        return min(limits) if limits else None
+
+    def check(self, problem: Problem) -> None:
+        for rule in self.rules:
+            rule.check(problem)
+
+
+class _Either(_Joined):
+    def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
+        for rule in self.rules:
+            status = rule.decide(problem, history)
+            if status:
+                return status
+        return None
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.rules))
+
+
+class _Both(_Joined):
+    def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
+        found = [rule.decide(problem, history) for rule in self.rules]
+        return found[0] if all(found) else None
+
+    def __repr__(self) -> str:
+        return " & ".join(map(repr, self.rules))
+
+
+@dataclass(frozen=True)
+class MaxIterations(Parameters, Rule):
+    """Stop after ``limit`` iterations in all (those of a resumed run's past included)."""
+
+    limit: Annotated[int, Ge(0), Doc("iterations in all")] = 500
+
+    def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
+        return Status.MAX_ITERATIONS if history[-1].iteration >= self.limit else None
+
+    def horizon(self) -> int | None:
+        return self.limit
+
+
+@dataclass(frozen=True)
+class MaxSeconds(Parameters, Rule):
+    """Stop at the first record after ``limit`` seconds."""
+
+    limit: Annotated[float, Gt(0), Doc("wall seconds")] = 60.0
+
+    def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
+        return Status.TIME if history[-1].seconds >= self.limit else None
+
+
+@dataclass(frozen=True)
+class Change(Parameters, Rule):
+    """Stop when the image moves by less than ``tol`` relative per iteration, at ``patience`` records in a row."""
+
+    tol: Annotated[float, Gt(0), Doc("||x_k - x_(k-1)|| / ||x_k||")] = 1e-5
+    patience: Annotated[int, Ge(1), Doc("records in a row")] = 3
+
+    def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
+        recent = [record.values.get("change", math.inf) for record in history[-self.patience :]]
+        return Status.CONVERGED if len(recent) == self.patience and max(recent) <= self.tol else None
+
+
+@dataclass(frozen=True)
+class Gap(Parameters, Rule):
+    """Stop when the solver's certificate says the objective is within ``tol`` relative of its minimum."""
+
+    tol: Annotated[float, Gt(0), Doc("duality gap / |objective|")] = 1e-4
+
+    def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
+        values = history[-1].values
+        gap = values.get("gap", math.inf)
+        return Status.CONVERGED if gap <= self.tol * abs(values["objective"]) else None
+
+
+@dataclass(frozen=True)
+class Target(Parameters, Rule):
+    """Stop when the objective is at or below ``value``."""
+
+    value: Annotated[float, Doc("objective to reach")] = 0.0
+
+    def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
+        return Status.TARGET if history[-1].values["objective"] <= self.value else None
+
+
+@dataclass(frozen=True)
+class Discrepancy(Parameters, Rule):
+    """Stop when ||A x - y|| <= factor * sigma sqrt(m) (Morozov 1966), for early-stopped least squares.
+
+    Needs ``LeastSquares`` and a number or array as ``Problem.noise``; m counts real data (complex twice).
+    """
+
+    factor: Annotated[float, Gt(0), Doc("1 fits to the noise level; a little more is safer")] = 1.0
+
+    def check(self, problem: Problem) -> None:
+        if not isinstance(problem.loss, LeastSquares):
+            raise ParameterError(
+                f"Discrepancy needs LeastSquares, got {type(problem.loss).__name__}. Use Change or MaxIterations."
+            )
+        if problem.noise is None or isinstance(problem.noise, str):
+            raise ParameterError(
+                f"Discrepancy needs the noise level: Problem.noise must be a number or an array, got {problem.noise!r}."
+            )
+
+    def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
+        goal = 0.5 * self.factor**2 * _noise_energy(problem)
+        return Status.DISCREPANCY if history[-1].values["loss"] <= goal else None
+
+
+def _noise_energy(problem: Problem) -> float:
+    """Expected ||noise||^2."""
+    noise: Any = problem.noise
+    total = 0.0
+    sigmas = noise if isinstance(noise, tuple) else tuple(noise for _ in leaves(problem.data))
+    for leaf, sigma in zip(leaves(problem.data), sigmas, strict=True):
+        values = as_numpy(sigma) if hasattr(sigma, "shape") else np.asarray(float(sigma))
+        total += float(np.broadcast_to(values.astype(np.float64) ** 2, tuple(leaf.shape)).sum())
+    return total
+
+
+def as_rule(stop: Rule | int | None) -> Rule:
+    """A rule from what ``solve(stop=...)`` takes: a rule, a number of iterations, or None for the default."""
+    if stop is None:
+        return MaxIterations(500) | Change(1e-5)
+    if isinstance(stop, bool) or not isinstance(stop, int | Rule):
+        raise ParameterError(
+            f"solve.stop must be a stopping rule or a number of iterations, got {stop!r}. "
+            "Write for example MaxIterations(300) | Change(1e-5)."
+        )
+    return MaxIterations(stop) if isinstance(stop, int) else stop

@@ -1,0 +1,283 @@
+"""Filtered back projection: errors on analytic data, weights of views and rays, and a measured scan."""
+
+import logging
+import math
+import sys
+from pathlib import Path
+
+import array_api_strict
+import numba
+import numpy as np
+import pytest
+import torch
+from recon_operators.tomography import FanBeam, ParallelBeam, fbp, golden_angle, limited_angle, sparse_view
+from recon_operators.tomography import _redundancy as redundancy
+from test_tomography_analytic import (
+    SHEPP_LOGAN,
+    blob_image,
+    blob_integrals,
+    ellipse_image,
+    ellipse_integrals,
+    fan_lines,
+    parallel_lines,
+    relative,
+)
+
+from recon.errors import CapabilityError, ParameterError, ShapeError
+
+N = 256
+HTC = Path(__file__).parents[2] / "shared" / "data" / "ct" / "htc2022"
+R, R_D, BINS = 600.0, 300.0, 480  # a fan with 1.5-fold magnification and bins of 1.5 pixels
+DELTA = math.atan((BINS - 1) / 2 * 1.5 / (R + R_D))
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return ellipse_image(SHEPP_LOGAN, N)
+
+
+def inside(image):
+    """The figures of merit look at a disc of 0.42 N."""
+    r = np.hypot(*(np.indices(image.shape) - (N - 1) / 2))
+    return image[r < 0.42 * N]
+
+
+def quality(image, truth):
+    """Relative L2 error, and ratio of the means of the 16 x 16 central pixels."""
+    core = slice(N // 2 - 8, N // 2 + 8)
+    return relative(inside(image), inside(truth)), image[core, core].mean() / truth[core, core].mean()
+
+
+def fan(angles):
+    return FanBeam((N, N), angles, BINS, source_origin=R, origin_detector=R_D, detector_spacing=1.5)
+
+
+def fan_data(angles):
+    return ellipse_integrals(SHEPP_LOGAN, *fan_lines(angles, BINS, R, R_D, 1.5), N / 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("ramp", 0.071), ("shepp-logan", 0.078), ("cosine", 0.109), ("hamming", 0.132), ("hann", 0.140)],
+)
+def test_parallel_filters(phantom, name, expected):
+    angles = sparse_view(720)
+    data = ellipse_integrals(SHEPP_LOGAN, *parallel_lines(angles, N), N / 2)
+    error, centre = quality(fbp(ParallelBeam((N, N), angles, N), data, name), phantom)
+    assert 0.95 * expected <= error <= expected + 5e-4
+    assert centre == pytest.approx(1, abs=1e-3)
+
+
+def test_fan_full_circle(phantom):
+    angles = sparse_view(1440, arc=2 * math.pi)
+    error, centre = quality(fbp(fan(angles), fan_data(angles)), phantom)
+    assert error <= 0.075
+    assert centre == pytest.approx(1, abs=1e-3)
+
+
+def test_fan_short_scan_needs_parkers_weights_with_the_right_sign(phantom, monkeypatch):
+    angles = sparse_view(1000, arc=math.pi + 2 * DELTA)
+    A, data = fan(angles), fan_data(angles)
+    error, centre = quality(fbp(A, data), phantom)
+    assert error <= 0.075
+    assert centre == pytest.approx(1, abs=1e-3)
+    assert np.array_equal(fbp(A, data), fbp(A, data, short_scan=True))
+
+    without, _ = quality(fbp(A, data, short_scan=False), phantom)
+    assert without > 0.2
+    right = redundancy._parker
+    monkeypatch.setattr(redundancy, "_parker", lambda beta, gamma, delta: right(beta, -gamma, delta))
+    wrong, _ = quality(fbp(A, data), phantom)
+    assert wrong > 0.2
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0, 5.0])
+def test_short_scan_may_start_anywhere_and_be_longer(phantom, start):
+    angles = start + sparse_view(1000, arc=math.radians(280))
+    assert quality(fbp(fan(angles), fan_data(angles)), phantom)[0] <= 0.075
+    turned = angles[::-1].copy()
+    assert quality(fbp(fan(turned), fan_data(turned)), phantom)[0] <= 0.075
+
+
+def test_parker_shares_add_up_to_one():
+    """Ray (beta, gamma) is ray (beta + pi + 2 gamma, -gamma)."""
+    delta = 0.3
+    gamma = np.linspace(-0.29, 0.29, 59)[None, :]
+    beta = np.linspace(1e-3, math.pi + 2 * delta - 1e-3, 400)[:, None]
+    again = beta + math.pi + 2 * gamma
+    again = np.where(again > math.pi + 2 * delta, beta - math.pi + 2 * gamma, again)
+    measured_again = (again >= 0) & (again <= math.pi + 2 * delta)
+    total = redundancy._parker(beta, gamma, delta)
+    total = total + np.where(measured_again, redundancy._parker(again, -gamma, delta), 0)
+    np.testing.assert_allclose(total, 1, atol=1e-12)
+    assert 0.05 < measured_again.mean() < 0.95
+
+
+@pytest.mark.parametrize("beam", ["parallel", "fan"])
+def test_units_shift_and_precision(beam):
+    """Pixels of 0.3 mm, bins of 0.25 mm, detector off centre: attenuation per mm, precision of the data."""
+    h, n, shift = 0.3, 128, 7.25
+    angles = sparse_view(720, arc=2 * math.pi)
+    if beam == "parallel":
+        A = ParallelBeam((n, n), angles, 260, detector_spacing=0.25, detector_shift=shift, pixel_size=h)
+        lines = parallel_lines(angles, 260, 0.25, shift)
+    else:
+        A = FanBeam(
+            (n, n),
+            angles,
+            400,
+            source_origin=90.0,
+            origin_detector=45.0,
+            detector_spacing=0.25,
+            detector_shift=shift,
+            pixel_size=h,
+        )
+        lines = fan_lines(angles, 400, 90.0, 45.0, 0.25, shift)
+    data = blob_integrals(*lines, n * h / 2)
+    image = fbp(A, data)
+    assert relative(image, blob_image(n, h)) <= 0.005
+    single = fbp(A, data.astype(np.float32))
+    assert single.dtype == np.float32
+    assert relative(single, image) <= 1e-5
+
+
+def test_views_measured_twice_count_half():
+    n = 128
+    truth = blob_image(n)
+    for angles in (sparse_view(360), sparse_view(720, arc=2 * math.pi), np.append(sparse_view(360), math.pi)):
+        data = blob_integrals(*parallel_lines(angles, 180), n / 2)
+        assert relative(fbp(ParallelBeam((n, n), angles, 180), data), truth) <= 0.005
+    closed = np.append(sparse_view(360, arc=2 * math.pi), 2 * math.pi)
+    A = FanBeam((n, n), closed, 260, source_origin=300.0, origin_detector=150.0, detector_spacing=1.5)
+    data = blob_integrals(*fan_lines(closed, 260, 300.0, 150.0, 1.5), n / 2)
+    both, once = fbp(A, data), fbp(A.views(slice(None, -1)), data[:-1])
+    np.testing.assert_allclose(both, once, rtol=0, atol=1e-12)
+    assert relative(both, truth) <= 0.005
+
+
+def test_uneven_views_get_the_arc_they_stand_for():
+    n, rng = 128, np.random.default_rng(1)
+    truth = blob_image(n)
+    for angles in (rng.permutation(golden_angle(377)), np.sort(rng.uniform(0, math.pi, 900))):
+        data = blob_integrals(*parallel_lines(angles, 180), n / 2)
+        assert relative(fbp(ParallelBeam((n, n), angles, 180), data), truth) <= 0.01
+        assert redundancy.arc_weights(angles, math.pi).sum() == pytest.approx(math.pi)
+
+
+def test_limited_angle_gives_nothing_to_what_is_missing():
+    weights = redundancy.arc_weights(limited_angle(0.5, 2.0, 30), math.pi)
+    np.testing.assert_allclose(weights, 1.5 / 30)
+    around = redundancy.arc_weights(limited_angle(2.5, 4.0, 30), math.pi)  # the arc crosses pi
+    np.testing.assert_allclose(around, 1.5 / 30)
+    fan_ = redundancy.fan_weights(limited_angle(0.5, 2.0, 30), np.linspace(-0.1, 0.1, 7), None)
+    np.testing.assert_allclose(fan_, 1.5 / 30)  # nothing was measured twice
+
+
+@pytest.mark.parametrize(
+    ("arc", "text"), [(360, "full circle"), (230, "short scan over 230.0"), (120, "limited angle, 120.0")]
+)
+def test_the_choice_is_logged(arc, text, caplog):
+    angles = sparse_view(90, arc=math.radians(arc))
+    A = fan(angles)
+    with caplog.at_level(logging.INFO, logger="recon"):
+        fbp(A, np.ones(A.codomain.shape))
+    assert text in caplog.text
+
+
+@pytest.mark.parametrize("A", [ParallelBeam.example(), FanBeam.example()], ids=str)
+def test_libraries_and_batches(A):
+    y = np.random.default_rng(2).standard_normal((2, 3, *A.codomain.shape))
+    image = fbp(A, y)
+    assert image.shape == (2, 3, *A.domain.shape)
+    np.testing.assert_allclose(image[1, 2], fbp(A, y[1, 2]), rtol=0, atol=1e-13)
+    for xp in (array_api_strict, torch):
+        other = fbp(A, xp.asarray(y))
+        assert type(other) is type(xp.asarray(y))
+        assert np.array_equal(np.asarray(other), image)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("A", [ParallelBeam.example(), FanBeam.example()], ids=str)
+def test_without_numba_the_same_image(A, dtype, monkeypatch):
+    y = np.random.default_rng(3).standard_normal(A.codomain.shape).astype(dtype)
+    compiled = fbp(A, y)
+    monkeypatch.setitem(sys.modules, "recon_operators.tomography._backproject_numba", None)
+    plain = fbp(A, y)
+    assert plain.dtype == dtype
+    limit = 1e-12 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(plain, compiled, rtol=0, atol=limit * np.abs(compiled).max())
+
+
+def test_threads_give_the_same_bits():
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("numba is limited to one thread here")
+    A = fan(sparse_view(40, arc=2 * math.pi))
+    y = np.random.default_rng(4).standard_normal(A.codomain.shape)
+    before, images = numba.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            numba.set_num_threads(threads)
+            images.append(fbp(A, y))
+    finally:
+        numba.set_num_threads(before)
+    assert np.array_equal(*images)
+
+
+def test_error_texts():
+    A = FanBeam.example()
+    y = np.ones(A.codomain.shape)
+    with pytest.raises(CapabilityError, match="fbp operator must be a ParallelBeam or FanBeam, got Adjoint"):
+        fbp(A.H, y)
+    with pytest.raises(
+        ParameterError, match=r"fbp filter must be one of ramp, shepp-logan, .* got 'ram-lak'"
+    ):
+        fbp(A, y, "ram-lak")
+    with pytest.raises(ShapeError, match=r"fbp sinogram must have shape \(..., 24, 48\)"):
+        fbp(A, y[:-1])
+    with pytest.raises(ParameterError, match="short_scan must be False or None for views over a full circle"):
+        fbp(A, y, short_scan=True)
+    with pytest.raises(
+        ParameterError, match=r"short_scan needs an arc of at least 220\.\d degrees, got 150\.0"
+    ):
+        fbp(A.views(slice(0, 10)), y[:10], short_scan=True)
+
+
+def htc_scan():
+    """Sinogram and reference image of scan `ta`, and the operator of all 721 views; lengths in mm."""
+    scipy_io = pytest.importorskip("scipy.io")
+    scan = scipy_io.loadmat(HTC / "htc2022_ta_full.mat", squeeze_me=True, struct_as_record=False)[
+        "CtDataFull"
+    ]
+    image = scipy_io.loadmat(HTC / "htc2022_ta_full_recon_fbp.mat")["reconFullFbp"]
+    to_origin = float(scan.parameters.distanceSourceOrigin)
+    to_detector = float(scan.parameters.distanceSourceDetector)
+    A = FanBeam(
+        image.shape,
+        np.deg2rad(scan.parameters.angles),
+        scan.sinogram.shape[1],
+        source_origin=to_origin,
+        origin_detector=to_detector - to_origin,
+        detector_spacing=0.2,
+        pixel_size=0.2 * to_origin / to_detector,
+    )
+    return A, scan.sinogram, image
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not HTC.exists(), reason="the shared folder is absent")
+def test_measured_scan():
+    """The geometry of the docstring of `fan`: nothing transposed or flipped, theta = the stored angle."""
+    A, sinogram, reference = htc_scan()
+    projected = A @ (reference / A.pixel_size)
+    assert relative(projected, sinogram) <= 0.042
+    mirrored = A @ (np.ascontiguousarray(reference[:, ::-1]) / A.pixel_size)
+    assert relative(mirrored, sinogram) > 0.1
+
+    def psnr(image):
+        return 10 * math.log10(0.005**2 / np.mean((image * A.pixel_size - reference) ** 2))
+
+    assert psnr(fbp(A, sinogram)) >= 50
+    assert psnr(fbp(A.views(slice(0, 720)), sinogram[:720])) >= 50
+    assert (
+        psnr(fbp(A.views(slice(0, 480)), sinogram[:480])) >= 25
+    )  # a short scan, for comparison 7 at 90 degrees
