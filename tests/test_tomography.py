@@ -106,7 +106,7 @@ def test_batches_are_projected_one_by_one():
     assert (A @ x[:0]).shape == (0, 3, *A.codomain.shape)
 
 
-@pytest.mark.parametrize("index", [slice(2, None, 3), [5, 1], np.arange(24) > 20, 7])
+@pytest.mark.parametrize("index", [slice(2, None, 3), [5, 1], np.arange(12) > 8, 7])
 @pytest.mark.parametrize("A", [ParallelBeam.example(), FanBeam.example()], ids=str)
 def test_views(A, index):
     x = np.random.default_rng(11).standard_normal(A.domain.shape)
@@ -209,16 +209,16 @@ FAN = {"source_origin": 90.0, "origin_detector": 50.0, "detector_spacing": 1.0}
         (
             lambda: ParallelBeam.example().views([]),
             ParameterError,
-            "must select one view or more, got none of 24",
+            "must select one view or more, got none of 12",
         ),
-        (lambda: ParallelBeam.example() @ np.ones((3, 3)), ShapeError, r"must have shape \(..., 32, 32\)"),
+        (lambda: ParallelBeam.example() @ np.ones((3, 3)), ShapeError, r"must have shape \(..., 16, 16\)"),
         (
-            lambda: ParallelBeam.example() @ np.ones((32, 32), np.float16),
+            lambda: ParallelBeam.example() @ np.ones((16, 16), np.float16),
             ArrayError,
             "float32 or float64, got float16",
         ),
         (
-            lambda: FanBeam.example() @ torch.ones(32, 32, device="meta"),
+            lambda: FanBeam.example() @ torch.ones(16, 16, device="meta"),
             KernelError,
             "FanBeam input must be on the CPU, got meta. Move it there",
         ),

@@ -158,7 +158,7 @@ class Pdhg(Solver):
         return weighing(TV(0.5) + NonNegative())
 
 
-FACTOR = 0.1
+_SHARE = 0.2  # measured: within a factor 2 of the best fixed balance on CT, inpainting, denoising and Poisson data
 _CORRECT_AT = frozenset(10 * 2**k for k in range(7))
 
 
@@ -248,4 +248,4 @@ def _travelled_balance(state: PdhgState) -> float:
     dual = sum(_scaled_norm(y, s) ** 2 for y, s in pairs) ** 0.5
     if not (primal > 0.0 and dual > 0.0):
         return state.balance
-    return float(FACTOR * state.balance * primal / dual)
+    return float(_SHARE * state.balance * primal / dual)

@@ -102,13 +102,13 @@ class FanBeam(Beam):
 
     @classmethod
     def example(cls) -> FanBeam:
-        """A small instance: 32 x 32 pixels, 24 views over the full circle, magnification 1.5."""
+        """A small instance: 16 x 16 pixels, 12 views over the full circle, magnification 1.5."""
         return cls(
-            (32, 32),
-            sparse_view(24, arc=2 * math.pi),
-            48,
-            source_origin=64.0,
-            origin_detector=32.0,
+            (16, 16),
+            sparse_view(12, arc=2 * math.pi),
+            24,
+            source_origin=32.0,
+            origin_detector=16.0,
             detector_spacing=1.5,
         )
 

@@ -90,8 +90,8 @@ class ParallelBeam(Beam):
 
     @classmethod
     def example(cls) -> ParallelBeam:
-        """A small instance: 32 x 32 pixels, 24 views."""
-        return cls((32, 32), sparse_view(24))
+        """A small instance: 16 x 16 pixels, 12 views."""
+        return cls((16, 16), sparse_view(12))
 
     def _rays(self) -> tuple[Floats, Floats]:
         s = self._bin_offsets

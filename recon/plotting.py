@@ -1,0 +1,103 @@
+"""Pictures: a reconstruction beside whatever one compares it with, and the course of the objective.
+
+Figures are made without pyplot, so that nothing global is touched and no window is opened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recon.arrays import Array, as_numpy, leaves
+from recon.checkpoint import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from recon.solver import Result
+
+__all__ = ["draw_image", "figure", "plot_result", "save_figure"]
+
+
+def figure(width: float, height: float) -> Figure:
+    """A figure with its own canvas, in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def save_figure(path: Path, drawn: Figure, dpi: int = 150) -> None:
+    """Write a figure atomically."""
+    with atomic(path) as temporary:
+        drawn.savefig(temporary, dpi=dpi)
+
+
+def draw_image(axes: Axes, image: Array, title: str = "", limits: tuple[float, float] | None = None) -> None:
+    """One image (gray, row 0 on top) or one signal; of a stack the middle member, of complex data the modulus."""
+    values = as_numpy(leaves(image)[0])
+    if np.iscomplexobj(values):
+        values = np.abs(values)
+    while values.ndim > 2:
+        values = values[len(values) // 2]
+    axes.set_title(title, fontsize=9)
+    if values.ndim < 2:
+        axes.plot(np.atleast_1d(values), lw=0.8)
+        return
+    low, high = limits or _limits(values)
+    axes.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _limits(values: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Gray levels that a few outliers do not decide."""
+    good = values[np.isfinite(values)]
+    if good.size == 0:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.quantile(good, (0.001, 0.999)))
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def plot_result(result: Result, panels: Mapping[str, Array] | None = None) -> Figure:
+    """The reconstruction, further images by name, its standard deviation where known, and the objective.
+
+    Parameters
+    ----------
+    result
+        What ``solve`` returned.
+    panels
+        Title to image, for example ``{"truth": x_true}``.
+    """
+    images: dict[str, Array] = {type(result.solver).__name__: result.x}
+    if result.variance is not None:
+        images["standard deviation"] = np.sqrt(as_numpy(leaves(result.variance)[0]))
+    images |= panels or {}
+    columns = len(images) + 1
+    drawn = figure(3.2 * columns, 3.2)
+    axes = drawn.subplots(1, columns, squeeze=False)[0]
+    for place, (title, image) in zip(axes, images.items(), strict=False):
+        draw_image(place, image, title)
+    _draw_objective(axes[-1], result)
+    return drawn
+
+
+def _draw_objective(axes: Axes, result: Result) -> None:
+    iterations, values = result.series("objective")
+    shown = [(k, v) for k, v in zip(iterations, values, strict=True) if math.isfinite(v)]
+    axes.set_title(f"objective, {result.iterations} iterations", fontsize=9)
+    axes.set_xlabel("iteration", fontsize=8)
+    axes.tick_params(labelsize=7)
+    if not shown:
+        axes.text(0.5, 0.5, "not finite", ha="center", transform=axes.transAxes)
+        return
+    axes.plot(*zip(*shown, strict=True), lw=1)
+    if all(v > 0 for _, v in shown):
+        axes.set_yscale("log")
