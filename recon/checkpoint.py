@@ -123,13 +123,9 @@ def save_state(path: str | Path, state: State, problem: Problem, solver: Solver)
     for item in dataclasses.fields(state):
         value = getattr(state, item.name)
         if isinstance(value, tuple):
-            values[item.name] = {"tuple": len(value)}
-            arrays |= {f"{item.name}.{k}": as_numpy(part) for k, part in enumerate(value)}
-        elif hasattr(value, "shape"):
-            values[item.name] = {"array": True}
-            arrays[item.name] = as_numpy(value)
+            values[item.name] = {"tuple": [_pack(part, f"{item.name}.{k}", arrays) for k, part in enumerate(value)]}
         else:
-            values[item.name] = {"value": value}
+            values[item.name] = _pack(value, item.name, arrays)
     record = {"format": _FORMAT, "state": values, "run": fingerprint(problem, solver)}
     _write(Path(path), arrays, record)
 
@@ -154,12 +150,24 @@ def load_state(path: str | Path, problem: Problem, solver: Solver) -> State:
     fields: dict[str, Any] = {}
     for name, how in record["state"].items():
         if "tuple" in how:
-            fields[name] = tuple(from_numpy(arrays[f"{name}.{k}"], problem.data) for k in range(how["tuple"]))
-        elif "array" in how:
-            fields[name] = from_numpy(arrays[name], problem.data)
+            fields[name] = tuple(
+                _unpack(part, f"{name}.{k}", arrays, problem.data) for k, part in enumerate(how["tuple"])
+            )
         else:
-            fields[name] = how["value"]
+            fields[name] = _unpack(how, name, arrays, problem.data)
     return solver.state_type(**fields)
+
+
+def _pack(value: Any, name: str, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """An array goes into ``arrays``; a plain number is written as JSON, which keeps every bit of a float."""
+    if hasattr(value, "shape"):
+        arrays[name] = as_numpy(value)
+        return {"array": True}
+    return {"value": value}
+
+
+def _unpack(how: dict[str, Any], name: str, arrays: dict[str, np.ndarray[Any, Any]], like: Array) -> Any:
+    return from_numpy(arrays[name], like) if "array" in how else how["value"]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from recon._version import __version__
 from recon.arrays import Array, finite
 from recon.errors import CapabilityError, ParameterError, PluginError
@@ -150,14 +152,14 @@ def _run(
         history = [measured(state)]
         status = rule.decide(problem, history)
         while status is None:
-            state = solver.step(problem, state)
             record = None
-            if state.iteration % every == 0 or state.iteration == horizon:
-                record = measured(state)
+            with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is a status, not warnings
+                state = solver.step(problem, state)
+                if state.iteration % every == 0 or state.iteration == horizon:
+                    record = measured(state)
+            if record is not None:
                 history.append(record)
-                status = rule.decide(problem, history)
-                if not finite(state.x):
-                    status = Status.DIVERGED
+                status = rule.decide(problem, history) if finite(state.x) else Status.DIVERGED
             for watcher in watchers:
                 watcher.update(state, record)
     except BaseException:

@@ -159,8 +159,14 @@ def _pairs(x: Array, y: Array) -> list[tuple[Any, Any]]:
 
 
 def axpy(a: complex | float, x: Array, y: Array) -> Array:
-    """a x + y, member by member."""
-    return tmap(lambda u, v: a * u + v, x, y)
+    """a x + y, member by member, in one temporary."""
+
+    def one(u: Any, v: Any) -> Any:
+        result = a * u
+        result += v
+        return result
+
+    return tmap(one, x, y)
 
 
 def cg(

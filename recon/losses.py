@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge
 
-from recon.arrays import Array, as_numpy, leaves, namespace, real_like, tmap, vdot
-from recon.errors import ParameterError
+from recon.arrays import Array, as_numpy, device_of, is_complex, leaves, namespace, real_like, tmap, vdot
+from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.operator import capability
 from recon.params import Doc, Parameters
 
@@ -108,6 +108,16 @@ class WeightedLeastSquares(Parameters, Loss):
                     "Use 0 to ignore an entry."
                 )
 
+    def check_data(self, data: Array) -> None:
+        parts = leaves(data)
+        weights = self.weights if isinstance(self.weights, tuple) else tuple(self.weights for _ in parts)
+        shapes = [tuple(np.shape(as_numpy(w))) for w in weights]
+        if len(weights) != len(parts) or not all(map(_broadcasts, shapes, (tuple(y.shape) for y in parts))):
+            raise ShapeError(
+                "WeightedLeastSquares.weights must have the shape of the data, "
+                f"{', '.join(str(tuple(y.shape)) for y in parts)}, got {', '.join(map(str, shapes))}."
+            )
+
     def value(self, prediction: Array, data: Array) -> float:
         residual = tmap(lambda p, y: p - y, prediction, data)
         return 0.5 * vdot(residual, tmap(lambda w, r: w * r, self._like(residual), residual)).real
@@ -131,9 +141,14 @@ class WeightedLeastSquares(Parameters, Loss):
         return cls(np.array([1.0, 0.5, 2.0, 0.0]))
 
 
+def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    tail = target[len(target) - len(shape) :]
+    return len(shape) <= len(target) and all(n in (1, m) for n, m in zip(shape, tail, strict=True))
+
+
 def _weights_like(w: Any, x: Any) -> Any:
     real = real_like(0.0, x).dtype
-    same = type(w) is type(x) and w.dtype == real
+    same = type(w) is type(x) and w.dtype == real and device_of(w) == device_of(x)
     return w if same else real_like(as_numpy(w), x)
 
 
@@ -152,6 +167,8 @@ class Poisson(Parameters, Loss):
     background: Annotated[float, Ge(0), Doc("expected counts that do not come from the image")] = 0.0
 
     def check_data(self, data: Array) -> None:
+        if any(is_complex(y) for y in leaves(data)):
+            raise ArrayError("Poisson data must be real counts, got a complex array. Use LeastSquares.")
         if any(bool(namespace(y).any(y < 0)) for y in leaves(data)):
             raise ParameterError("Poisson data must be counts >= 0, got negative entries. Clip or correct the data.")
 

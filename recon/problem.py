@@ -8,6 +8,7 @@ and prox the steps use.
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -79,7 +80,7 @@ class Problem:
             return
         if isinstance(noise, str):
             raise ParameterError(f"Problem.noise must be a number, an array or 'estimate', got {noise!r}.")
-        if isinstance(noise, int | float):
+        if isinstance(noise, numbers.Real):
             if not noise > 0 or not np.isfinite(noise):
                 raise ParameterError(f"Problem.noise must be > 0, got {noise}. Leave it out when it is not known.")
             return

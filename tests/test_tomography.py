@@ -18,6 +18,7 @@ from recon_operators.tomography import (
 )
 
 from recon.errors import ArrayError, KernelError, ParameterError, ShapeError
+from recon.testing import check_operator
 
 SCANS = {
     "parallel": ParallelBeam((20, 31), sparse_view(9), 40),
@@ -125,6 +126,29 @@ def test_norm_bound_is_schurs(name):
     gram = dense @ dense.T if m < n else dense.T @ dense
     assert np.sqrt(np.linalg.eigvalsh(gram)[-1]) <= A.norm_bound()
     assert A.norm_bound() == pytest.approx(schur, rel=1e-8)
+
+
+@pytest.mark.parametrize("like", [np.ones(1), np.ones(1, np.float32), torch.ones(1, dtype=torch.float64)])
+@pytest.mark.parametrize("A", [ParallelBeam.example(), FanBeam.example()], ids=str)
+def test_absolute_sums(A, like):
+    """Never below the true sums, and above them by rounding only."""
+    (m, n) = A.shape
+    matrix = (A @ np.eye(n).reshape(n, *A.domain.shape)).reshape(n, m).T
+    for offered, axis in zip(A.absolute_sums(like), (1, 0), strict=True):
+        assert type(offered) is type(like)
+        assert offered.dtype == like.dtype
+        ratio = np.asarray(offered, dtype=float).ravel() + 1e-30
+        ratio = ratio / (matrix.sum(axis=axis) + 1e-30)
+        assert ratio.min() >= 1
+        assert ratio.max() <= 1 + 1e-4
+
+
+@pytest.mark.parametrize(
+    "like", [None, array_api_strict.ones(1), torch.ones(1, dtype=torch.float64)], ids=str
+)
+@pytest.mark.parametrize("A", [ParallelBeam.example(), FanBeam.example()], ids=str)
+def test_contract(A, like):
+    check_operator(A, like=like)
 
 
 def test_pickle_leaves_the_plan_behind():

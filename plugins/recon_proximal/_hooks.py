@@ -45,4 +45,5 @@ def recon_entries() -> list[Entry]:
             "Alternating directions with warm-started conjugate gradients and residual balancing",
             cites=("Boyd et al., Found. Trends ML 3 (2011)",),
         ),
+        Entry("bench", "overhead", "recon_proximal.bench:cases", "What solve costs beyond loops written by hand"),
     ]

@@ -2,13 +2,13 @@
 
     minimise  1/2 ||A x - y||_W^2 + d/2 ||x||^2          W = weights of the loss, d = weight of an L2 prior
 
-    q = A p;  a = <s, s> / (<q, W q> + d <p, p>);  x += a p;  r -= a q
+    q = A p;  a = <p, s> / (<q, W q> + d <p, p>);  x += a p;  r -= a q
     s = A^H W r - d x;  b = <s, s>_new / <s, s>_old;  p = s + b p
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from recon import L2, LeastSquares, Problem, Solver, State, WeightedLeastSquares
@@ -58,15 +58,17 @@ class Cgls(Solver):
         return CglsState(0, x, residual, descent, descent, vdot(descent, descent).real, 1.0)
 
     def step(self, problem: Problem, state: CglsState) -> CglsState:
-        damp, p = _damp(problem), state.direction
+        damp, p, s = _damp(problem), state.direction, state.descent
+        slope = vdot(p, s).real
+        if slope <= 0.0:  # rounding has turned p uphill: start over from the gradient
+            p, slope = s, state.square
         q = problem.operator @ p
         size = vdot(p, p).real
         curvature = vdot(q, _weigh(problem, q)).real + damp * size
-        if curvature <= 0.0:  # the gradient is zero: this is a minimiser, stay there
-            return CglsState(
-                state.iteration + 1, state.x, state.residual, p, state.descent, state.square, 0.0
-            )
-        alpha = state.square / curvature
+        if slope <= 0.0 or curvature <= 0.0:  # the gradient is zero: this is a minimiser, stay there
+            return replace(state, iteration=state.iteration + 1, change=0.0)
+        # <p, s> is <s, s> in exact arithmetic; with it every step is an exact line search and cannot go up
+        alpha = slope / curvature
         x = axpy(alpha, p, state.x)
         residual = axpy(-alpha, q, state.residual)
         descent = _descent(problem, x, residual, damp)

@@ -6,8 +6,7 @@
     x_(k+1) = prox_(tau g)(z - tau A^H f'(A z))         tau = 1 / (L ||A||^2)
     t_(k+1) = (1 + sqrt(1 + 4 t_k^2)) / 2;  t = 1 where <z - x_(k+1), x_(k+1) - x_k> > 0   (restart)
 
-A z is combined from A x_k and A x_(k-1): one forward and one adjoint product per iteration, and the objective
-at x_k costs no further product.
+One forward and one adjoint product per iteration, and one forward more whenever the objective is recorded.
 """
 
 from __future__ import annotations
@@ -31,11 +30,9 @@ __all__ = ["Fista", "FistaState"]
 
 @dataclass(frozen=True)
 class FistaState(State):
-    """x_k and x_(k-1) with their predictions, the momentum t_k, the step tau, and the memory of the prox."""
+    """x_k and x_(k-1), the momentum t_k, the step tau, and the memory of the prox."""
 
     previous: Array
-    prediction: Array
-    previous_prediction: Array
     t: float
     step: float
     memory: Array | None
@@ -47,7 +44,7 @@ class Fista(Solver):
 
     Minimises loss(A x, y) + prior(x), for example 1/2 ||A x - y||^2 + w ||x||_1. The objective falls as
     O(1/k^2); with restart, linearly where the problem is locally strongly convex. Per iteration one forward,
-    one adjoint, one prox; memory of four images and three predictions.
+    one adjoint, one prox; memory of five images and two predictions.
 
     Parameters
     ----------
@@ -73,8 +70,7 @@ class Fista(Solver):
         if problem.prior is not None:
             problem.require(problem.prior, "prox", "Fista", "Pdhg or Admm")
         x = problem.start(x0)
-        prediction = problem.operator @ x
-        return FistaState(0, x, x, prediction, prediction, 1.0, self.step_size or self._step(problem), None)
+        return FistaState(0, x, x, 1.0, self.step_size or self._step(problem), None)
 
     @staticmethod
     def _step(problem: Problem) -> float:
@@ -90,17 +86,11 @@ class Fista(Solver):
     def step(self, problem: Problem, state: FistaState) -> FistaState:
         t = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * state.t**2))
         momentum = (state.t - 1.0) / t
-        z, az = state.x, state.prediction
-        if momentum:
-            z = _ahead(momentum, z, state.previous)
-            az = _ahead(momentum, az, state.previous_prediction)
-        gradient = problem.operator.H @ problem.loss.gradient(az, problem.data)
-        x, memory = self._prox(problem, linalg.axpy(-state.step, gradient, z), state)
+        z = _ahead(momentum, state.x, state.previous) if momentum else state.x
+        x, memory = self._prox(problem, linalg.axpy(-state.step, problem.gradient(z), z), state)
         if self.restart and momentum and _uphill(z, x, state.x):
             t = 1.0
-        return FistaState(
-            state.iteration + 1, x, state.x, problem.operator @ x, state.prediction, t, state.step, memory
-        )
+        return FistaState(state.iteration + 1, x, state.x, t, state.step, memory)
 
     @staticmethod
     def _prox(problem: Problem, v: Array, state: FistaState) -> tuple[Array, Array | None]:
@@ -113,8 +103,7 @@ class Fista(Solver):
         return prior.prox(v, state.step), None
 
     def measure(self, problem: Problem, state: FistaState) -> dict[str, float]:
-        loss = problem.loss.value(state.prediction, problem.data)
-        values = {"objective": loss + problem.penalty(state.x), "loss": loss}
+        values = super().measure(problem, state)
         if state.iteration:
             values["change"] = relative_change(state.x, state.previous)
         return values
@@ -133,7 +122,13 @@ class Fista(Solver):
 
 
 def _ahead(momentum: float, new: Array, old: Array) -> Array:
-    return tmap(lambda a, b: a + momentum * (a - b), new, old)
+    def one(a: Any, b: Any) -> Any:
+        ahead = a - b
+        ahead *= momentum
+        ahead += a
+        return ahead
+
+    return tmap(one, new, old)
 
 
 def _uphill(z: Array, x: Array, previous: Array) -> bool:

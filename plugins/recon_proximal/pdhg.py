@@ -8,7 +8,7 @@
     t = w / sum_b c_b columns(K_b),   s_b = c_b / (w rows(K_b))          (Pock and Chambolle 2011, alpha = 1)
 
 rows and columns are the sums of |K_b|; c_b gives every block the same share of the columns; w is the balance
-between primal and dual step. K_b x is kept from step to step, so that one forward and one adjoint product per
+between primal and dual step. A x is kept from step to step, so that one forward and one adjoint product per
 iteration serve both the step and the objective.
 """
 
@@ -37,10 +37,9 @@ __all__ = ["Pdhg", "PdhgState"]
 
 @dataclass(frozen=True)
 class PdhgState(State):
-    """Image, dual variables and products K_b x of now and before, steps, and where the run began.
+    """Image and prediction A x of now and before, dual variables, steps, and where the run began.
 
-    ``dual, prediction, previous_prediction, sigma`` belong to the loss; ``duals, images, previous_images,
-    sigmas`` hold one member per split prior.
+    ``dual`` and ``sigma`` belong to the loss; ``duals`` and ``sigmas`` hold one member per split prior.
     """
 
     previous: Array
@@ -49,8 +48,6 @@ class PdhgState(State):
     prediction: Array
     previous_prediction: Array
     duals: tuple[Array, ...]
-    images: tuple[Array, ...]
-    previous_images: tuple[Array, ...]
     tau: Array
     sigma: Array
     sigmas: tuple[Array, ...]
@@ -63,7 +60,7 @@ class Pdhg(Solver):
 
     Minimises loss(A x, y) + prior(x), where priors that split (TV) are taken apart, so that no inner problem is
     ever solved. Converges for every convex problem, the objective not monotonically; O(1/k). Per iteration one
-    forward, one adjoint, and the same of each split. Memory: 5 images, 4 predictions, and 3 fields per split.
+    forward, one adjoint, and the same of each split. Memory: 6 images, 5 predictions, and 3 fields per split.
 
     Parameters
     ----------
@@ -92,25 +89,27 @@ class Pdhg(Solver):
         splits, rest = parts(problem, "Pdhg")
         x = problem.start(x0)
         prediction = problem.operator @ x
-        images = tuple(k @ x for _, k in splits)
         tau, sigmas = _steps(problem, splits, rest)
         zero = tmap(lambda leaf: 0 * leaf, prediction)
         state = PdhgState(
-            0, x, x, x, zero, prediction, prediction, tuple(0 * f for f in images), images, images,
+            0, x, x, x, zero, prediction, prediction, tuple(0 * (k @ x) for _, k in splits),
             tau, sigmas[0], sigmas[1:], 1.0,
         )  # fmt: skip
         return _rebalanced(state, self.balance or _first_balance(problem, state))
 
     def step(self, problem: Problem, state: PdhgState) -> PdhgState:
         splits, rest = parts(problem, "Pdhg")
-        ahead = _extrapolate(state.dual, state.sigma, state.prediction, state.previous_prediction)
-        dual = loss_prox_conjugate(problem.loss, ahead, state.sigma, problem.data)
+        # K is linear: A (2 x_k - x_(k-1)) comes from predictions at hand, at the price of a pass over the data
+        ahead = tmap(_extrapolated, state.prediction, state.previous_prediction)
+        dual = tmap(_ascended, state.dual, _spread(state.sigma, state.dual), ahead)
+        dual = loss_prox_conjugate(problem.loss, dual, state.sigma, problem.data)
         slope = problem.operator.H @ dual
         duals = []
-        for k, (outer, operator) in enumerate(splits):
-            ahead = _extrapolate(state.duals[k], state.sigmas[k], state.images[k], state.previous_images[k])
-            duals.append(prox_conjugate(outer, ahead, state.sigmas[k]))
-            slope = tmap(lambda a, b: a + b, slope, operator.H @ duals[k])
+        ahead = tmap(_extrapolated, state.x, state.previous)
+        for (outer, operator), old, sigma in zip(splits, state.duals, state.sigmas, strict=True):
+            new = prox_conjugate(outer, _ascended(old, sigma, operator @ ahead), sigma)
+            slope = slope + operator.H @ new
+            duals.append(new)
         x = tmap(lambda u, s, t: u - t * s, state.x, slope, _spread(state.tau, state.x))
         if rest is not None:
             x = rest.prox(x, state.tau)  # type: ignore[attr-defined]
@@ -123,22 +122,14 @@ class Pdhg(Solver):
             prediction=problem.operator @ x,
             previous_prediction=state.prediction,
             duals=tuple(duals),
-            images=tuple(operator @ x for _, operator in splits),
-            previous_images=state.images,
         )
         if self.balance is None and state.iteration in _CORRECT_AT:
             return _rebalanced(state, _travelled_balance(state))
         return state
 
     def measure(self, problem: Problem, state: PdhgState) -> dict[str, float]:
-        splits, rest = parts(problem, "Pdhg")
         loss = problem.loss.value(state.prediction, problem.data)
-        penalty: Any = sum(
-            outer.value(image)  # type: ignore[attr-defined]
-            for (outer, _), image in zip(splits, state.images, strict=True)
-        )
-        penalty += rest.value(state.x) if rest is not None else 0.0  # type: ignore[attr-defined]
-        values = {"objective": loss + float(penalty), "loss": loss}
+        values = {"objective": loss + problem.penalty(state.x), "loss": loss}
         if state.iteration:
             values["change"] = relative_change(state.x, state.previous)
         return values
@@ -203,17 +194,18 @@ def _spread(step: Any, x: Array) -> Any:
     return tuple(step for _ in x) if isinstance(x, tuple) and not isinstance(step, tuple) else step
 
 
-def _extrapolate(dual: Array, sigma: Any, now: Array, before: Array) -> Array:
-    """dual + sigma (2 now - before), in one temporary."""
+def _extrapolated(now: Any, before: Any) -> Any:
+    """2 now - before, in one temporary."""
+    ahead = 2.0 * now
+    ahead -= before
+    return ahead
 
-    def one(y: Any, s: Any, new: Any, old: Any) -> Any:
-        ahead = 2.0 * new
-        ahead -= old
-        ahead *= s
-        ahead += y
-        return ahead
 
-    return tmap(one, dual, _spread(sigma, dual), now, before)
+def _ascended(dual: Any, sigma: Any, ahead: Any) -> Any:
+    """dual + sigma ahead."""
+    step = sigma * ahead
+    step += dual
+    return step
 
 
 # -- the balance between primal and dual step ------------------------------------------------------------

@@ -38,8 +38,8 @@ class Sirt(Solver):
     """Simultaneous iterative reconstruction for operators with nonnegative entries (tomography).
 
     Minimises 1/2 sum_i (A x - y)_i^2 / (A 1)_i over the interval of the prior (``NonNegative``, ``Box`` or
-    none); that weighted figure is the ``objective`` it records, ``loss`` is the problem's own. It never rises
-    for ``relaxation`` <= 1. Slow but robust; early iterates are smooth. One forward and one adjoint per
+    none). That figure is recorded as ``weighted`` and never rises for ``relaxation`` <= 1; ``objective`` is the
+    problem's own, without the weights. Slow but robust; early iterates are smooth. One forward and one adjoint per
     iteration.
 
     Parameters
@@ -83,7 +83,7 @@ class Sirt(Solver):
         residual = tmap(lambda p, y: p - y, state.prediction, problem.data)
         weighted = 0.5 * vdot(residual, tmap(lambda r, e: r * e, state.rows, residual)).real
         loss = problem.loss.value(state.prediction, problem.data)
-        values = {"objective": weighted + problem.penalty(state.x), "loss": loss}
+        values = {"objective": loss + problem.penalty(state.x), "loss": loss, "weighted": weighted}
         if state.iteration:
             values["change"] = relative_change(state.x, state.previous)
         return values

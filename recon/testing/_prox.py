@@ -55,7 +55,7 @@ def small_specs(prior: Prior) -> list[ArraySpec]:
                 check(spec)
         except ReconError:
             continue
-        if len(spec.shape) <= 1 + min((len(s.shape) for s in found), default=9):
+        if spec.ndim <= max(2, min((one.ndim for one in found), default=9)):
             found.append(spec)
     return found
 

@@ -140,11 +140,11 @@ def _check_state(solver: Solver, problem: Problem, state: Any, call: str, iterat
         fail(solver, f"count its iterations: {call} must give iteration {iteration}, got {state.iteration!r}")
     for name, value in _arrays(state).items():
         for part in leaves(value):
-            plain = not isinstance(value, tuple) and type(part) in _PLAIN
+            plain = type(part) in _PLAIN
             if not plain and not hasattr(part, "__array_namespace__") and not _is_array(part):
                 fail(
                     solver,
-                    f"keep arrays, tuples of arrays and plain numbers in its state: {name} holds a "
+                    f"keep arrays, plain numbers and tuples of them in its state: {name} holds a "
                     f"{type(part).__name__}",
                 )
     check_kept(solver, f"{call}: x", state.x, problem.operator.domain, problem.data, problem.batch)

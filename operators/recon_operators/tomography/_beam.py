@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from recon.arrays import Array, ArraySpec, as_numpy, from_numpy
+from recon.arrays import Array, ArraySpec, as_numpy, from_numpy, namespace
 from recon.errors import ArrayError, KernelError, ParameterError
 from recon.operator import Operator
 from recon_operators.tomography._rays import Floats, RayTable, ray_table
@@ -94,9 +94,16 @@ class Beam(Operator):
 
     def norm_bound(self) -> float:
         """Certified upper bound on the norm, sqrt(max(A 1) max(A^T 1)); costs one application of each."""
-        views = self @ np.ones(self.domain.shape)
-        image = self.H @ np.ones(self.codomain.shape)
-        return math.sqrt(float(views.max()) * float(image.max())) * (1 + 1e-9)
+        rows, columns = self.absolute_sums(np.ones(()))
+        return math.sqrt(float(rows.max()) * float(columns.max()))
+
+    def absolute_sums(self, like: Array) -> tuple[Array, Array]:
+        """Sums of |A| over rows (a sinogram) and columns (an image), rounded up: A 1 and A^T 1, as A >= 0."""
+        image = from_numpy(np.ones(self.domain.shape), like, dtype=like.dtype)
+        sinogram = from_numpy(np.ones(self.codomain.shape), like, dtype=like.dtype)
+        terms = sum(self.domain.shape) + sum(self.codomain.shape)  # each may round by eps
+        up = 1 + 2 * terms * float(namespace(image).finfo(image.dtype).eps)
+        return (self @ image) * up, (self.H @ sinogram) * up
 
     def plan(self, xp: Any, device: Any, dtype: Any) -> _Bridge:
         """Arrange the rays for the best engine there is: numba, else a sparse matrix of the same weights."""
