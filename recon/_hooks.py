@@ -12,7 +12,12 @@ def recon_entries() -> list[Entry]:
 def _operators() -> list[Entry]:
     return [
         Entry("operator", "identity", "recon.algebra:Identity", "The identity: denoising"),
-        Entry("operator", "diagonal", "recon.algebra:Diagonal", "Pointwise multiplication: masks, weights, inpainting"),
+        Entry(
+            "operator",
+            "diagonal",
+            "recon.algebra:Diagonal",
+            "Pointwise multiplication: masks, weights, inpainting",
+        ),
         Entry("operator", "matrix", "recon.algebra:Matrix", "A dense matrix"),
         Entry("operator", "kronecker", "recon.algebra:Kronecker", "Kronecker product, one factor per axis"),
         Entry("operator", "gradient", "recon.algebra:Gradient", "Forward differences with Neumann boundary"),

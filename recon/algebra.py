@@ -1,8 +1,8 @@
 """The elementary operators: identity, diagonal, matrix, Kronecker product, finite differences.
 
-    Identity        x -> x                          Diagonal(d)     x -> d * x
-    Matrix(M)       x -> M x                        Kronecker(A, B) X -> A X B^T  (and so on per axis)
-    Gradient        x -> (x[i+1] - x[i]) per axis, Neumann boundary (last difference is 0)
+Identity        x -> x                          Diagonal(d)     x -> d * x
+Matrix(M)       x -> M x                        Kronecker(A, B) X -> A X B^T  (and so on per axis)
+Gradient        x -> (x[i+1] - x[i]) per axis, Neumann boundary (last difference is 0)
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ def _constant(values: Any, owner: str) -> np.ndarray[Any, Any]:
 def _follow(values: np.ndarray[Any, Any], xp: Any, device: Any, dtype: Any) -> Any:
     """An operator's numbers in the library and precision of the data (complex stays complex)."""
     single = dtype in (xp.float32, xp.complex64)
-    kind = {("f", True): "float32", ("f", False): "float64", ("c", True): "complex64", ("c", False): "complex128"}
+    kind = {
+        ("f", True): "float32",
+        ("f", False): "float64",
+        ("c", True): "complex64",
+        ("c", False): "complex128",
+    }
     return xp.asarray(values.astype(kind[values.dtype.kind, single]), device=device)
 
 
@@ -200,7 +205,9 @@ class Matrix(Operator):
     def __post_init__(self) -> None:
         matrix = _constant(self.matrix, "Matrix.matrix")
         if matrix.ndim != 2:
-            raise ShapeError(f"Matrix.matrix must have 2 axes, got {matrix.ndim}. Reshape it to (rows, columns).")
+            raise ShapeError(
+                f"Matrix.matrix must have 2 axes, got {matrix.ndim}. Reshape it to (rows, columns)."
+            )
         kind: Kind = "complex" if matrix.dtype.kind == "c" else "real"
         domain = ArraySpec(self.domain_shape or (matrix.shape[1],), kind)
         codomain = ArraySpec(self.codomain_shape or (matrix.shape[0],), kind)
@@ -253,7 +260,11 @@ class Kronecker(Operator):
     def __post_init__(self) -> None:
         factors = tuple(self.factors)
         specs = [s for f in factors if isinstance(f, Operator) for s in (f.domain, f.codomain)]
-        if not factors or len(specs) < 2 * len(factors) or any(isinstance(s, tuple) or s.ndim != 1 for s in specs):
+        if (
+            not factors
+            or len(specs) < 2 * len(factors)
+            or any(isinstance(s, tuple) or s.ndim != 1 for s in specs)
+        ):
             raise ShapeError("Kronecker.factors must be operators between one-axis specs, at least one.")
         kinds = {s.kind for s in specs if isinstance(s, ArraySpec)}
         if len(kinds) > 1:

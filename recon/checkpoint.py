@@ -123,7 +123,9 @@ def save_state(path: str | Path, state: State, problem: Problem, solver: Solver)
     for item in dataclasses.fields(state):
         value = getattr(state, item.name)
         if isinstance(value, tuple):
-            values[item.name] = {"tuple": [_pack(part, f"{item.name}.{k}", arrays) for k, part in enumerate(value)]}
+            values[item.name] = {
+                "tuple": [_pack(part, f"{item.name}.{k}", arrays) for k, part in enumerate(value)]
+            }
         else:
             values[item.name] = _pack(value, item.name, arrays)
     record = {"format": _FORMAT, "state": values, "run": fingerprint(problem, solver)}
@@ -176,9 +178,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
             record = json.loads(str(archive[_KEY]))
             arrays = {name: archive[name] for name in archive.files if name != _KEY}
     except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist. Give the file that save_state or save-every wrote.") from None
+        raise CheckpointError(
+            f"{path} does not exist. Give the file that save_state or save-every wrote."
+        ) from None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise CheckpointError(f"{path} must be a recon state file, got something unreadable ({error}).") from error
+        raise CheckpointError(
+            f"{path} must be a recon state file, got something unreadable ({error})."
+        ) from error
     if record.get("format") != _FORMAT:
         raise CheckpointError(f"{path} must have format {_FORMAT}, got {record.get('format')}. Update recon.")
     return record, arrays

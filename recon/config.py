@@ -131,7 +131,9 @@ def read_arrays(path: Path) -> dict[str, Any]:
         When there is no such file, no plugin reads it, or it is damaged.
     """
     if not path.exists():
-        raise DataError(f"{path} must exist, got nothing there. Check the path: it is relative to the run file.")
+        raise DataError(
+            f"{path} must exist, got nothing there. Check the path: it is relative to the run file."
+        )
     for _, read in registry.hooks("recon_read"):
         arrays: dict[str, Any] | None = read(path)
         if arrays is not None:
@@ -225,14 +227,18 @@ def _array(path: Path, key: Any) -> np.ndarray[Any, Any]:
     if key is None and len(numbers) == 1:
         return np.asarray(next(iter(numbers.values())))
     if key not in numbers:
-        raise DataError(f"{path} must hold the array {key!r}, got {', '.join(numbers) or 'none'}. Name one with key.")
+        raise DataError(
+            f"{path} must hold the array {key!r}, got {', '.join(numbers) or 'none'}. Name one with key."
+        )
     return np.asarray(numbers[key])
 
 
 def _sample(table: Mapping[str, Any], where: _Where) -> Sample:
     data = dict(table.get("data", {}))
     if ("dataset" in data) == ("file" in data):
-        raise where.error("data", "must have either dataset or file", f"got {sorted(data)}", "`recon list dataset`.")
+        raise where.error(
+            "data", "must have either dataset or file", f"got {sorted(data)}", "`recon list dataset`."
+        )
     if "dataset" in data:
         return _dataset_sample(data, table, where)
     known = ("file", "key", "truth", "truth_key", "noise", "precision")
@@ -257,7 +263,9 @@ def _dataset_sample(data: dict[str, Any], table: Mapping[str, Any], where: _Wher
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(dataset):
         raise where.error("data", f"index must be 0 to {len(dataset) - 1}", f"got {index!r}", "")
     sample = dataset[index]
-    operator = where.named("operator", "operator", table["operator"]) if "operator" in table else sample.operator
+    operator = (
+        where.named("operator", "operator", table["operator"]) if "operator" in table else sample.operator
+    )
     values = _floating(sample.data, extra, where)
     return Sample(operator, values, sample.truth, sample.noise, sample.notes)
 
@@ -278,7 +286,11 @@ def _noise(data: Mapping[str, Any], where: _Where) -> Any:
     noise = data.get("noise")
     if noise is None or noise == "estimate":
         return noise
-    if isinstance(noise, bool) or not isinstance(noise, int | float) or not (math.isfinite(noise) and noise > 0):
+    if (
+        isinstance(noise, bool)
+        or not isinstance(noise, int | float)
+        or not (math.isfinite(noise) and noise > 0)
+    ):
         raise where.error("data", "noise must be a number > 0 or 'estimate'", f"got {noise!r}", "")
     return float(noise)
 

@@ -1,7 +1,7 @@
 """Forward differences with Neumann boundary and their exact adjoint, on any array library.
 
-    (G x)[k] = x shifted by -1 along axis k - x,  0 in the last line        G: (..., n1..nd) -> (..., d, n1..nd)
-    G^T y    = sum_k (y[k] shifted by +1 along axis k - y[k]), the last line of y[k] ignored
+(G x)[k] = x shifted by -1 along axis k - x,  0 in the last line        G: (..., n1..nd) -> (..., d, n1..nd)
+G^T y    = sum_k (y[k] shifted by +1 along axis k - y[k]), the last line of y[k] ignored
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one loop of the library, and the one verb on top of it.
 
-    iterate(problem, solver)      yields states for ever; the caller decides when to stop
-    solve(problem)                chooses a solver where none is given, stops by rules, returns a Result
+iterate(problem, solver)      yields states for ever; the caller decides when to stop
+solve(problem)                chooses a solver where none is given, stops by rules, returns a Result
 """
 
 from __future__ import annotations

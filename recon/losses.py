@@ -170,7 +170,9 @@ class Poisson(Parameters, Loss):
         if any(is_complex(y) for y in leaves(data)):
             raise ArrayError("Poisson data must be real counts, got a complex array. Use LeastSquares.")
         if any(bool(namespace(y).any(y < 0)) for y in leaves(data)):
-            raise ParameterError("Poisson data must be counts >= 0, got negative entries. Clip or correct the data.")
+            raise ParameterError(
+                "Poisson data must be counts >= 0, got negative entries. Clip or correct the data."
+            )
 
     def value(self, prediction: Array, data: Array) -> float:
         return sum(self._value(p, y) for p, y in zip(leaves(prediction), leaves(data), strict=True))

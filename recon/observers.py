@@ -122,7 +122,9 @@ class JsonLines(Observer):
         try:
             self._file = self.path.open("a", encoding="utf-8")
         except OSError as error:
-            raise DataError(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
+            raise DataError(
+                f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}."
+            ) from error
 
     def update(self, state: State, record: Record | None) -> None:
         if record is None or self._file is None:

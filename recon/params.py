@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
-from array_api_compat import is_array_api_obj
 from annotated_types import BaseMetadata, Ge, Gt, Interval, Le, Len, Lt, MinLen, MultipleOf
+from array_api_compat import is_array_api_obj
 
 from recon.errors import ParameterError
 

@@ -81,13 +81,17 @@ class Problem:
         if isinstance(noise, str):
             raise ParameterError(f"Problem.noise must be a number, an array or 'estimate', got {noise!r}.")
         if isinstance(noise, numbers.Real):
-            if not noise > 0 or not np.isfinite(noise):
-                raise ParameterError(f"Problem.noise must be > 0, got {noise}. Leave it out when it is not known.")
+            if not (float(noise) > 0 and np.isfinite(float(noise))):
+                raise ParameterError(
+                    f"Problem.noise must be > 0, got {noise}. Leave it out when it is not known."
+                )
             return
         values = [as_numpy(leaf) for leaf in leaves(noise)]
         shapes = [tuple(leaf.shape) for leaf in leaves(self.data)]
         if [v.shape for v in values] != shapes:
-            raise ShapeError(f"Problem.noise must have the shape of the data, got {[v.shape for v in values]}.")
+            raise ShapeError(
+                f"Problem.noise must have the shape of the data, got {[v.shape for v in values]}."
+            )
         if not all((v > 0).all() and np.isfinite(v).all() for v in values):
             raise ParameterError("Problem.noise must be > 0 and finite everywhere, got other entries.")
 
@@ -143,11 +147,15 @@ class Problem:
         method = capability(owner, name)
         if method is None:
             what = type(owner).__name__ if not isinstance(owner, Operator) else str(owner)
-            raise CapabilityError(f"{solver} needs {what}.{name}, which it has not. Use {alternatives} instead.")
+            raise CapabilityError(
+                f"{solver} needs {what}.{name}, which it has not. Use {alternatives} instead."
+            )
         return method
 
 
 def _count_bad(data: Array) -> str:
-    total = sum(leaf.size if isinstance(leaf, np.ndarray) else int(np.prod(leaf.shape)) for leaf in leaves(data))
+    total = sum(
+        leaf.size if isinstance(leaf, np.ndarray) else int(np.prod(leaf.shape)) for leaf in leaves(data)
+    )
     bad = sum(int((~np.isfinite(as_numpy(leaf))).sum()) for leaf in leaves(data))
     return f"{bad} of {total} entries NaN or infinite"

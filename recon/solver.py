@@ -190,8 +190,14 @@ class Result:
         save_result(Path(path), self)
 
     def __repr__(self) -> str:
-        shape = tuple(self.x.shape) if not isinstance(self.x, tuple) else tuple(tuple(a.shape) for a in self.x)
-        last = f", objective {self.objective:.6g}" if self.history and "objective" in self.history[-1].values else ""
+        shape = (
+            tuple(self.x.shape) if not isinstance(self.x, tuple) else tuple(tuple(a.shape) for a in self.x)
+        )
+        last = (
+            f", objective {self.objective:.6g}"
+            if self.history and "objective" in self.history[-1].values
+            else ""
+        )
         return (
             f"<Result of {type(self.solver).__name__}: x {shape}, {self.status.name} after {self.iterations} "
             f"iterations{last}, {self.seconds:.2f} s>"

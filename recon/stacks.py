@@ -1,8 +1,8 @@
 """Operators side by side.
 
-    vstack(A, B)      x -> (A x, B x)          several measurements of one image
-    hstack(A, B)      (x, y) -> A x + B y      one measurement of several images
-    block_diag(A, B)  (x, y) -> (A x, B y)     independent measurements
+vstack(A, B)      x -> (A x, B x)          several measurements of one image
+hstack(A, B)      (x, y) -> A x + B y      one measurement of several images
+block_diag(A, B)  (x, y) -> (A x, B y)     independent measurements
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class _HStack(_Stack):
         super().__init__(operators)
         for other in operators[1:]:
             if other.codomain != operators[0].codomain:
-                raise ShapeError(f"hstack operators must share a codomain, got {operators[0]!r} and {other!r}.")
+                raise ShapeError(
+                    f"hstack operators must share a codomain, got {operators[0]!r} and {other!r}."
+                )
         self.codomain = operators[0].codomain
         self.domain = tuple(_single(a.domain, "A domain in hstack") for a in operators)
 

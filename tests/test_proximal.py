@@ -230,7 +230,14 @@ def test_resumed_in_a_new_process_bit_for_bit(solver, tmp_path):
     part = recon.solve(problem, solver(), stop=17)
     assert part.iterations == 17
     save_state(tmp_path / "state.npz", part.state, problem, solver())
-    words = [sys.executable, "-c", CONTINUE, solver.__name__, str(tmp_path / "state.npz"), str(tmp_path / "x.npy")]
+    words = [
+        sys.executable,
+        "-c",
+        CONTINUE,
+        solver.__name__,
+        str(tmp_path / "state.npz"),
+        str(tmp_path / "x.npy"),
+    ]
     subprocess.run(words, check=True, capture_output=True, text=True)
     assert np.load(tmp_path / "x.npy").tobytes() == straight.tobytes()
 
@@ -273,13 +280,17 @@ def test_solve_chooses_and_says_which(caplog):
 def test_refusals_say_what_to_use():
     matrix, data, weight = lasso()
     operator = recon.Matrix(matrix)
-    with pytest.raises(CapabilityError, match="Cgls needs an L2 prior or none, got L1. Use Fista or Pdhg instead"):
+    with pytest.raises(
+        CapabilityError, match="Cgls needs an L2 prior or none, got L1. Use Fista or Pdhg instead"
+    ):
         recon.solve(Problem(operator, data, L1(weight)), Cgls())
     with pytest.raises(CapabilityError, match="Cgls needs an L2 prior or none, got NonNegative. Use Sirt"):
         recon.solve(Problem(operator, data, NonNegative()), Cgls())
     with pytest.raises(CapabilityError, match="Cgls needs a quadratic loss, got Poisson. Use Pdhg"):
         recon.solve(Problem(operator, np.abs(data), None, Poisson()), Cgls())
-    with pytest.raises(CapabilityError, match="Fista needs a loss with a Lipschitz gradient, which Poisson has not"):
+    with pytest.raises(
+        CapabilityError, match="Fista needs a loss with a Lipschitz gradient, which Poisson has not"
+    ):
         recon.solve(Problem(operator, np.abs(data), L1(), Poisson()), Fista())
     with pytest.raises(CapabilityError, match="Sirt needs an operator with nonnegative entries"):
         recon.solve(Problem(operator, data), Sirt())

@@ -12,7 +12,10 @@ def recon_entries() -> list[Entry]:
             "fista",
             "recon_proximal.fista:Fista",
             "Accelerated proximal gradient with adaptive restart",
-            cites=("Beck and Teboulle, SIAM J. Imaging Sci. 2 (2009)", "O'Donoghue and Candes, FoCM 15 (2015)"),
+            cites=(
+                "Beck and Teboulle, SIAM J. Imaging Sci. 2 (2009)",
+                "O'Donoghue and Candes, FoCM 15 (2015)",
+            ),
             automatic=True,
         ),
         Entry(
@@ -45,5 +48,7 @@ def recon_entries() -> list[Entry]:
             "Alternating directions with warm-started conjugate gradients and residual balancing",
             cites=("Boyd et al., Found. Trends ML 3 (2011)",),
         ),
-        Entry("bench", "overhead", "recon_proximal.bench:cases", "What solve costs beyond loops written by hand"),
+        Entry(
+            "bench", "overhead", "recon_proximal.bench:cases", "What solve costs beyond loops written by hand"
+        ),
     ]

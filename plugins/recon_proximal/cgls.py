@@ -1,9 +1,9 @@
 """CGLS: conjugate gradients on the normal equations, without forming them (Bjoerck 1996, algorithm 7.4.1).
 
-    minimise  1/2 ||A x - y||_W^2 + d/2 ||x||^2          W = weights of the loss, d = weight of an L2 prior
+minimise  1/2 ||A x - y||_W^2 + d/2 ||x||^2          W = weights of the loss, d = weight of an L2 prior
 
-    q = A p;  a = <p, s> / (<q, W q> + d <p, p>);  x += a p;  r -= a q
-    s = A^H W r - d x;  b = <s, s>_new / <s, s>_old;  p = s + b p
+q = A p;  a = <p, s> / (<q, W q> + d <p, p>);  x += a p;  r -= a q
+s = A^H W r - d x;  b = <s, s>_new / <s, s>_old;  p = s + b p
 """
 
 from __future__ import annotations

@@ -61,7 +61,9 @@ class Fista(Solver):
         When the prior has no prox or the loss no Lipschitz gradient.
     """
 
-    step_size: Annotated[float | None, Gt(0), Doc("step tau; None computes it from the norm of the operator")] = None
+    step_size: Annotated[
+        float | None, Gt(0), Doc("step tau; None computes it from the norm of the operator")
+    ] = None
     restart: Annotated[bool, Doc("restart the momentum where it points uphill")] = True
 
     state_type = FistaState

@@ -77,7 +77,9 @@ class Pdhg(Solver):
         When a part of the problem has neither a prox nor a split.
     """
 
-    balance: Annotated[float | None, Gt(0), Doc("primal over dual step, preconditioned; None finds it")] = None
+    balance: Annotated[float | None, Gt(0), Doc("primal over dual step, preconditioned; None finds it")] = (
+        None
+    )
 
     state_type = PdhgState
 
@@ -149,11 +151,15 @@ class Pdhg(Solver):
         return weighing(TV(0.5) + NonNegative())
 
 
-_SHARE = 0.2  # measured: within a factor 2 of the best fixed balance on CT, inpainting, denoising and Poisson data
+_SHARE = (
+    0.2  # measured: within a factor 2 of the best fixed balance on CT, inpainting, denoising and Poisson data
+)
 _CORRECT_AT = frozenset(10 * 2**k for k in range(7))
 
 
-def _steps(problem: Problem, splits: list[tuple[Prior, Operator]], rest: Prior | None) -> tuple[Any, tuple[Any, ...]]:
+def _steps(
+    problem: Problem, splits: list[tuple[Prior, Operator]], rest: Prior | None
+) -> tuple[Any, tuple[Any, ...]]:
     """tau and the sigmas for w = 1."""
     sums = [absolute_sums(problem.operator, problem.data)]
     sums += [absolute_sums(operator, problem.data) for _, operator in splits]

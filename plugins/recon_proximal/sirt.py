@@ -59,7 +59,9 @@ class Sirt(Solver):
 
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> SirtState:
         if not isinstance(problem.loss, LeastSquares):
-            raise CapabilityError(f"Sirt needs LeastSquares, got {type(problem.loss).__name__}. Use Pdhg instead.")
+            raise CapabilityError(
+                f"Sirt needs LeastSquares, got {type(problem.loss).__name__}. Use Pdhg instead."
+            )
         if problem.prior is not None and getattr(problem.prior, "interval", None) is None:
             raise CapabilityError(
                 f"Sirt takes bounds (NonNegative, Box) or no prior, got {problem.prior!r}. Use Pdhg instead."

@@ -136,7 +136,9 @@ def _draw(path: Path, reference: Any, rows: list[Row]) -> None:
             draw_image(place, row.image, f"{row.method}\n{row.psnr:.1f} dB, MCC {row.matthews:.3f}", limits)
         line[0].set_ylabel(CASES[case], fontsize=10)
         draw_image(line[-1], reference, "reference\nFBP of all 720 views", limits)
-    drawn.suptitle("HTC2022 phantom ta, real fan-beam scan (CC BY 4.0, doi 10.5281/zenodo.6984868)", fontsize=10)
+    drawn.suptitle(
+        "HTC2022 phantom ta, real fan-beam scan (CC BY 4.0, doi 10.5281/zenodo.6984868)", fontsize=10
+    )
     save_figure(path, drawn)
 
 

@@ -18,7 +18,12 @@ __all__ = ["command"]
 
 @click.command("run")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--output", "folder", type=click.Path(path_type=Path), help="Folder of the results, instead of the file's.")
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder of the results, instead of the file's.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @click.option("--resume", is_flag=True, help="Go on from the state that an interrupted run saved.")
 @click.option("--check", "check_only", is_flag=True, help="Only check the file and the data; run nothing.")
@@ -65,7 +70,9 @@ def _prepare(folder: Path, overwrite: bool) -> None:
     """Refuse early whatever would fail at the end of a long run."""
     existing = [name for name in ("result.npz", "result.zarr") if (folder / name).exists()]
     if existing and not overwrite:
-        raise DataError(f"{folder / existing[0]} is already there. Use --overwrite, or --output another folder.")
+        raise DataError(
+            f"{folder / existing[0]} is already there. Use --overwrite, or --output another folder."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -151,7 +158,9 @@ def _record(run: Any, result: Any) -> dict[str, Any]:
             spread = float(expected.max() - expected.min())
             record["against_truth"] = {"nrmse": metrics.nrmse(got, expected.astype(got.dtype))}
             if spread > 0:
-                record["against_truth"]["psnr"] = metrics.psnr(got, expected.astype(got.dtype), data_range=spread)
+                record["against_truth"]["psnr"] = metrics.psnr(
+                    got, expected.astype(got.dtype), data_range=spread
+                )
     return json.loads(json.dumps(record, default=str))  # type: ignore[no-any-return]
 
 
@@ -183,7 +192,9 @@ def _write_by_plugin(path: Path, arrays: dict[str, Any], record: dict[str, Any])
     temporary = Path(tempfile.mkdtemp(prefix=".recon-", dir=path.parent)) / path.name
     try:
         if not any(write(temporary, arrays, record) for _, write in registry.hooks("recon_write")):
-            raise DataError(f"{path} must be of a format that a plugin writes, got {path.suffix!r}. Install zarr.")
+            raise DataError(
+                f"{path} must be of a format that a plugin writes, got {path.suffix!r}. Install zarr."
+            )
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)

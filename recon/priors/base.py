@@ -1,8 +1,8 @@
 """The base of all priors, and their algebra: a * f and f + g.
 
-    prox of a f       prox_f(v, a t)
-    prox of f + i_C   prox_f(v, t) clipped to the interval C, where f is a sum over single entries
-    prox of s f*      v - s prox_f(v / s, 1 / s)                                   (Moreau)
+prox of a f       prox_f(v, a t)
+prox of f + i_C   prox_f(v, t) clipped to the interval C, where f is a sum over single entries
+prox of s f*      v - s prox_f(v / s, 1 / s)                                   (Moreau)
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Scaled(Prior):
 
     def __init__(self, prior: Prior, factor: float) -> None:
         if not factor >= 0:
-            raise ParameterError(f"A prior must be scaled by a number >= 0, got {factor}. A negative one is not convex.")
+            raise ParameterError(
+                f"A prior must be scaled by a number >= 0, got {factor}. A negative one is not convex."
+            )
         self.prior, self.factor = prior, float(factor)
 
     @property
@@ -172,7 +174,9 @@ class Total(Prior):
             lower = bounds[0] if lower is None else lower if bounds[0] is None else max(lower, bounds[0])
             upper = bounds[1] if upper is None else upper if bounds[1] is None else min(upper, bounds[1])
         if lower is not None and upper is not None and lower > upper:
-            raise ParameterError(f"The intervals of a sum must overlap, got [{lower}, {upper}]. Check the bounds.")
+            raise ParameterError(
+                f"The intervals of a sum must overlap, got [{lower}, {upper}]. Check the bounds."
+            )
         return lower, upper, rest
 
     @property

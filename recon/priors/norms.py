@@ -1,9 +1,9 @@
 """Norms as priors: l1, squared l2, l2,1 and nuclear, with their proximal maps.
 
-    L1        w sum |x|                  prox: shrink each entry by t w
-    L2        w/2 sum |x|^2              prox: v / (1 + t w)
-    L21       w sum_g ||x_g||            prox: shrink the length of each group by t w
-    Nuclear   w sum of singular values   prox: shrink the singular values by t w
+L1        w sum |x|                  prox: shrink each entry by t w
+L2        w/2 sum |x|^2              prox: v / (1 + t w)
+L21       w sum_g ||x_g||            prox: shrink the length of each group by t w
+Nuclear   w sum of singular values   prox: shrink the singular values by t w
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def _shrink_factor(length: Any, threshold: Any) -> Any:
     """max(1 - threshold / length, 0), with 0 where the length is 0."""
     xp = namespace(length)
     above = length > threshold
-    return xp.where(above, 1.0 - threshold / xp.where(above, length, xp.ones_like(length)), xp.zeros_like(length))
+    return xp.where(
+        above, 1.0 - threshold / xp.where(above, length, xp.ones_like(length)), xp.zeros_like(length)
+    )
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,9 @@ class Nuclear(Parameters, Prior):
     weight: Weight = 1.0
 
     def value(self, x: Array) -> float:
-        return self.weight * sum(float(namespace(leaf).sum(namespace(leaf).linalg.svdvals(leaf))) for leaf in leaves(x))
+        return self.weight * sum(
+            float(namespace(leaf).sum(namespace(leaf).linalg.svdvals(leaf))) for leaf in leaves(x)
+        )
 
     def prox(self, v: Array, t: Any) -> Array:
         """Singular value threshold at t w (Cai, Candes and Shen 2010)."""
@@ -186,7 +190,9 @@ class Nuclear(Parameters, Prior):
     def check_spec(self, spec: Spec) -> None:
         for one in spec if isinstance(spec, tuple) else (spec,):
             if isinstance(one, ArraySpec) and one.ndim < 2:
-                raise ShapeError(f"Nuclear needs matrices: the sample must have 2 axes or more, got {one.shape}.")
+                raise ShapeError(
+                    f"Nuclear needs matrices: the sample must have 2 axes or more, got {one.shape}."
+                )
 
     @classmethod
     def example(cls) -> Nuclear:

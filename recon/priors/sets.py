@@ -44,7 +44,9 @@ class _Interval(Parameters, Separable):
     def check_spec(self, spec: Spec) -> None:
         for one in spec if isinstance(spec, tuple) else (spec,):
             if one.kind == "complex":
-                raise ShapeError(f"{type(self).__name__} must act on real arrays, got a complex spec. Use a real domain.")
+                raise ShapeError(
+                    f"{type(self).__name__} must act on real arrays, got a complex spec. Use a real domain."
+                )
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class Box(_Interval):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
-            raise ParameterError(f"Box.upper must be >= lower = {self.lower}, got {self.upper}. Swap the bounds.")
+            raise ParameterError(
+                f"Box.upper must be >= lower = {self.lower}, got {self.upper}. Swap the bounds."
+            )
 
     @property
     def interval(self) -> tuple[float | None, float | None]:  # type: ignore[override]

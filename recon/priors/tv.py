@@ -127,12 +127,16 @@ class TV(Parameters, Prior):
 
     def check_spec(self, spec: Spec) -> None:
         if isinstance(spec, tuple):
-            raise ShapeError("TV must act on one array, got a tuple. Add one prior per member, or stack the images.")
+            raise ShapeError(
+                "TV must act on one array, got a tuple. Add one prior per member, or stack the images."
+            )
         self._check(spec.shape)
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if len(shape) < self.ndim:
-            raise ShapeError(f"TV.ndim must be at most the {len(shape)} axes of the image, got {self.ndim}. Lower it.")
+            raise ShapeError(
+                f"TV.ndim must be at most the {len(shape)} axes of the image, got {self.ndim}. Lower it."
+            )
 
     @classmethod
     def example(cls) -> TV:
