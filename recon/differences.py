@@ -44,10 +44,14 @@ def gradient_adjoint(y: Array, ndim: int) -> Array:
     """The exact transpose of :func:`gradient` (minus the divergence)."""
     xp = namespace(y)
     split = y.ndim - ndim - 1
-    out = xp.zeros((*y.shape[:split], *y.shape[split + 1 :]), dtype=y.dtype, device=device_of(y))
+    out = xp.empty((*y.shape[:split], *y.shape[split + 1 :]), dtype=y.dtype, device=device_of(y))
     for k in range(ndim):
-        head, tail, _ = _lines(ndim, k)
+        head, tail, last = _lines(ndim, k)
         part = y[(Ellipsis, k, *[slice(None)] * ndim)][head]
-        out[head] -= part
+        if k == 0:  # the first axis writes, which saves clearing the result
+            out[head] = -part
+            out[last] = 0.0
+        else:
+            out[head] -= part
         out[tail] += part
     return out

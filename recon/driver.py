@@ -6,6 +6,7 @@ solve(problem)                chooses a solver where none is given, stops by rul
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from recon._version import __version__
 from recon.arrays import Array, finite
 from recon.errors import CapabilityError, ParameterError, PluginError
 from recon.observers import Observer, as_observers
-from recon.params import describe
+from recon.params import describe, short
 from recon.problem import Problem
 from recon.solver import Fit, Record, Result, Solver, State, Status
 from recon.stopping import Rule, as_rule
@@ -50,8 +51,11 @@ def iterate(
     x0, seed
         Start image and seed of a new run.
     """
-    if state is None:
-        state = solver.init(problem, x0, seed)
+    state = _begin(problem, _checked(problem, solver), state, x0, seed)
+    return _steps(problem, solver, state)
+
+
+def _steps(problem: Problem, solver: Solver, state: State) -> Iterator[State]:
     while True:
         state = solver.step(problem, state)
         yield state
@@ -64,6 +68,7 @@ def solve(
     stop: Rule | int | None = None,
     x0: Array | None = None,
     state: State | None = None,
+    history: Sequence[Record] = (),
     observers: Sequence[Any] = (),
     every: int = 10,
     seed: int = 0,
@@ -82,6 +87,9 @@ def solve(
         Start image; zeros by default.
     state
         Go on from the state of an earlier result or checkpoint instead.
+    history
+        Records of the run that is continued, so that rules which look back (``Change``) and limits of time count
+        them too. Without it the continued run has the same iterates, and its own history.
     observers
         Observers or functions ``f(state, record)``.
     every
@@ -99,35 +107,64 @@ def solve(
     CapabilityError
         When the solver needs something that operator, prior or loss do not have.
     """
-    if not isinstance(problem, Problem):
-        raise ParameterError(f"solve.problem must be a Problem, got {type(problem).__name__}.")
-    if every < 1:
-        raise ParameterError(f"solve.every must be >= 1, got {every}.")
+    _check_problem(problem)
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ParameterError(f"solve.every must be an integer >= 1, got {short(every)}.")
     provenance: dict[str, Any] = {"recon": __version__, "seed": seed}
     if solver is None:
         solver, fit = choose(problem)
         provenance["chosen"] = f"{type(solver).__name__}: {fit.reason}"
         log.info("solve chose %s: %s", type(solver).__name__, fit.reason)
-    if not isinstance(solver, Solver):
-        hint = " Make an instance: write Fista(), not Fista." if isinstance(solver, type) else ""
-        raise ParameterError(f"solve.solver must be a Solver, got {type(solver).__name__}.{hint}")
+    _checked(problem, solver)
     rule = as_rule(stop)
     rule.check(problem)
     provenance |= {"parameters": describe(solver), "stop": repr(rule)}
     watchers = as_observers(observers)
-    begin = time.perf_counter()
+    records = list(history)
+    begin = time.perf_counter() - (records[-1].seconds if records else 0.0)
+    state = _begin(problem, solver, state, x0, seed)
+    state, status = _run(problem, solver, state, rule, watchers, every, begin, records)
+    result = Result(state.x, status, tuple(records), state, time.perf_counter() - begin, solver, provenance)
+    _finish(watchers, result)
+    return result
+
+
+def _check_problem(problem: Any) -> None:
+    if not isinstance(problem, Problem):
+        raise ParameterError(
+            f"solve.problem must be a Problem, got {short(problem)}. Write Problem(operator, data, prior)."
+        )
+
+
+def _checked(problem: Problem, solver: Any) -> Solver:
+    """The solver, where problem and solver are what they should be."""
+    _check_problem(problem)
+    if not isinstance(solver, Solver):
+        hint = " Make an instance: write Fista(), not Fista." if isinstance(solver, type) else ""
+        got = solver.__name__ if isinstance(solver, type) else short(solver)
+        raise ParameterError(f"solve.solver must be a Solver, got {got}.{hint}")
+    if not dataclasses.is_dataclass(solver):
+        raise ParameterError(
+            f"solve.solver must be a dataclass, got the plain class {type(solver).__name__}. "
+            "Write @dataclass(frozen=True) above it."
+        )
+    return solver
+
+
+def _begin(problem: Problem, solver: Solver, state: Any, x0: Array | None, seed: Any) -> State:
+    """The state to go on from, or the first one of a new run."""
     if state is None:
-        state = solver.init(problem, x0, seed)
-    elif not isinstance(state, solver.state_type):
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ParameterError(f"solve.seed must be an integer >= 0, got {short(seed)}.")
+        return solver.init(problem, x0, seed)
+    if not isinstance(state, solver.state_type):
         raise ParameterError(
             f"solve.state must be a {solver.state_type.__name__} of {type(solver).__name__}, "
             f"got {type(state).__name__}. Continue with the solver that made it."
         )
-    state, status, history = _run(problem, solver, state, rule, watchers, every, begin)
-    result = Result(state.x, status, tuple(history), state, time.perf_counter() - begin, solver, provenance)
-    for watcher in watchers:
-        watcher.finish(result)
-    return result
+    if x0 is not None:
+        raise ParameterError("solve.x0 must be None where a state is given, got both. The state has its own x.")
+    return state
 
 
 def _run(
@@ -138,35 +175,55 @@ def _run(
     watchers: list[Observer],
     every: int,
     begin: float,
-) -> tuple[State, Status, list[Record]]:
+    history: list[Record],
+) -> tuple[State, Status]:
     """Step until a rule decides; observers are told of a broken-off run before its exception goes on."""
-    horizon = rule.horizon()
+    horizons = rule.horizons()
 
-    def measured(current: State) -> Record:
-        values = solver.measure(problem, current)
-        return Record(current.iteration, time.perf_counter() - begin, values)
+    def measure(current: State) -> None:
+        values = {name: float(value) for name, value in solver.measure(problem, current).items()}
+        history.append(Record(current.iteration, time.perf_counter() - begin, values))
 
     try:
         for watcher in watchers:
+            watcher.history = history
             watcher.start(problem, solver, state)
-        history = [measured(state)]
+        with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is a status, not warnings
+            last = history[-1].iteration if history else -1
+            if not history or any(last < horizon <= state.iteration for horizon in horizons):
+                measure(state)
         status = rule.decide(problem, history)
         while status is None:
             record = None
-            with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is a status, not warnings
+            with np.errstate(over="ignore", invalid="ignore"):
                 state = solver.step(problem, state)
-                if state.iteration % every == 0 or state.iteration == horizon:
-                    record = measured(state)
+                if state.iteration % every == 0 or state.iteration in horizons:
+                    measure(state)
+                    record = history[-1]
             if record is not None:
-                history.append(record)
                 status = rule.decide(problem, history) if finite(state.x) else Status.DIVERGED
             for watcher in watchers:
                 watcher.update(state, record)
     except BaseException:
-        for watcher in watchers:
-            watcher.finish(None)
+        _finish(watchers, None)
         raise
-    return state, status, history
+    return state, status
+
+
+def _finish(watchers: list[Observer], result: Result | None) -> None:
+    """Tell every observer that the run has ended, whatever the others do; then raise the first fault.
+
+    A run that was broken off has an exception under way already, which a fault here must not hide.
+    """
+    faults = []
+    for watcher in watchers:
+        try:
+            watcher.finish(result)
+        except Exception as error:
+            faults.append(error)
+            log.warning("observer %s failed at the end: %s", type(watcher).__name__, error)
+    if faults and result is not None:
+        raise faults[0]
 
 
 def choose(problem: Problem) -> tuple[Solver, Fit]:

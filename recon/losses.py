@@ -5,7 +5,8 @@
     Poisson                 sum (p + b) - y + y log(y / (p + b))        (Kullback-Leibler, background b)
 
 Each has ``value(p, y)``, ``gradient(p, y)`` with respect to p, and ``curvature(y)``, the Lipschitz constant of
-that gradient (infinite where there is none). ``prox(v, t, y)`` = argmin_p value(p, y) + ||p - v||^2 / (2 t).
+that gradient (infinite where there is none). ``prox(v, t, y)`` = argmin_p value(p, y) + ||p - v||^2 / (2 t),
+where t is a number, an array like the data, or a tuple of these for tuple data.
 """
 
 from __future__ import annotations
@@ -45,14 +46,15 @@ class Loss(ABC):
         """Raise a ParameterError where the data cannot come from this model."""
 
 
-def loss_prox_conjugate(loss: Loss, v: Array, s: float, data: Array) -> Array:
+def loss_prox_conjugate(loss: Loss, v: Array, s: Any, data: Array) -> Array:
     """The prox of s times the convex conjugate of p -> loss(p, data); Moreau's identity where it has no own."""
     own = capability(loss, "prox_conjugate")
     if own:
         return own(v, s, data)
     prox: Any = loss.prox  # type: ignore[attr-defined]
-    inner = prox(tmap(lambda leaf: leaf / s, v), 1.0 / s, data)
-    return tmap(lambda leaf, part: leaf - s * part, v, inner)
+    steps = _steps(s, v)
+    inner = prox(tmap(lambda leaf, step: leaf / step, v, steps), tmap(lambda step: 1.0 / step, steps), data)
+    return tmap(lambda leaf, part, step: leaf - step * part, v, inner, steps)
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ class LeastSquares(Parameters, Loss):
     def curvature(self, data: Array) -> float:
         return 1.0
 
-    def prox(self, v: Array, t: float, data: Array) -> Array:
+    def prox(self, v: Array, t: Any, data: Array) -> Array:
         """(v + t y) / (1 + t)."""
-        return tmap(lambda leaf, y: (leaf + t * y) / (1.0 + t), v, data)
+        return tmap(lambda leaf, y, step: (leaf + step * y) / (1.0 + step), v, data, _steps(t, v))
 
     def prox_conjugate(self, v: Array, s: Any, data: Array) -> Array:
         """(v - s y) / (1 + s)."""
@@ -128,9 +130,13 @@ class WeightedLeastSquares(Parameters, Loss):
     def curvature(self, data: Array) -> float:
         return max(float(as_numpy(leaf).max()) for leaf in leaves(self.weights))
 
-    def prox(self, v: Array, t: float, data: Array) -> Array:
+    def prox(self, v: Array, t: Any, data: Array) -> Array:
         """(v + t w y) / (1 + t w)."""
-        return tmap(lambda w, p, y: (p + t * w * y) / (1.0 + t * w), self._like(v), v, data)
+
+        def pull(w: Any, p: Any, y: Any, step: Any) -> Any:
+            return (p + step * w * y) / (1.0 + step * w)
+
+        return tmap(pull, self._like(v), v, data, _steps(t, v))
 
     def _like(self, x: Array) -> Any:
         """The weights in the library and precision of x; converted only where they differ."""
@@ -190,17 +196,17 @@ class Poisson(Parameters, Loss):
     def gradient(self, prediction: Array, data: Array) -> Array:
         return tmap(lambda p, y: 1.0 - y / (p + self.background), prediction, data)
 
-    def prox(self, v: Array, t: float, data: Array) -> Array:
+    def prox(self, v: Array, t: Any, data: Array) -> Array:
         """Positive root w = p + b of w^2 + (t - v - b) w - t y = 0, in the form without cancellation."""
 
-        def root(leaf: Any, y: Any) -> Any:
+        def root(leaf: Any, y: Any, step: Any) -> Any:
             xp = namespace(leaf, y)
-            a = leaf + self.background - t
-            d = xp.sqrt(a * a + 4.0 * t * y)
+            a = leaf + self.background - step
+            d = xp.sqrt(a * a + 4.0 * step * y)
             safe = xp.where(a < 0, d - a, xp.ones_like(a))
-            return xp.where(a < 0, 2.0 * t * y / safe, 0.5 * (a + d)) - self.background
+            return xp.where(a < 0, 2.0 * step * y / safe, 0.5 * (a + d)) - self.background
 
-        return tmap(root, v, data)
+        return tmap(root, v, data, _steps(t, v))
 
     @classmethod
     def example(cls) -> Poisson:

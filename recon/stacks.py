@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 from recon.arrays import Array, ArraySpec, Spec
 from recon.errors import ParameterError, ShapeError
@@ -20,6 +21,8 @@ __all__ = ["block_diag", "hstack", "vstack"]
 class _Stack(Operator):
     """Operators side by side; the members of a tuple meet the operators in order."""
 
+    verb: ClassVar[str]  # what makes one
+
     def __init__(self, operators: tuple[Operator, ...]) -> None:
         if not operators:
             raise ShapeError("A stack must hold at least one operator, got none.")
@@ -29,7 +32,7 @@ class _Stack(Operator):
         self.operators = operators
 
     def __str__(self) -> str:
-        return f"{type(self).__name__.lower().strip('_')}({', '.join(map(str, self.operators))})"
+        return f"{self.verb}({', '.join(map(str, self.operators))})"
 
 
 def _single(spec: Spec, what: str) -> ArraySpec:
@@ -39,6 +42,8 @@ def _single(spec: Spec, what: str) -> ArraySpec:
 
 
 class _VStack(_Stack):
+    verb = "vstack"
+
     def __init__(self, operators: tuple[Operator, ...]) -> None:
         super().__init__(operators)
         for other in operators[1:]:
@@ -61,6 +66,8 @@ class _VStack(_Stack):
 
 
 class _HStack(_Stack):
+    verb = "hstack"
+
     def __init__(self, operators: tuple[Operator, ...]) -> None:
         super().__init__(operators)
         for other in operators[1:]:
@@ -85,6 +92,8 @@ class _HStack(_Stack):
 
 
 class _BlockDiag(_Stack):
+    verb = "block_diag"
+
     def __init__(self, operators: tuple[Operator, ...]) -> None:
         super().__init__(operators)
         self.domain = tuple(_single(a.domain, "A domain in block_diag") for a in operators)

@@ -2,7 +2,7 @@
 
     stop = MaxIterations(300) | Change(1e-5) & MaxSeconds(60)
 
-A rule is asked whenever something was recorded; ``horizon`` is the iteration at which it must be asked.
+A rule is asked whenever something was recorded; ``horizons`` are the iterations at which it must be asked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge, Gt
 
-from recon.arrays import as_numpy, leaves
+from recon.arrays import as_numpy, is_complex, leaves
 from recon.errors import ParameterError
 from recon.losses import LeastSquares
 from recon.params import Doc, Parameters
@@ -33,27 +33,26 @@ class Rule(ABC):
     def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
         """How the run ends now, or None to go on; ``history`` is not empty."""
 
-    def horizon(self) -> int | None:
-        """An iteration at which the rule must be asked, or None."""
-        return None
+    def horizons(self) -> frozenset[int]:
+        """Iterations at which the rule must be asked, whatever the interval of the records."""
+        return frozenset()
 
     def check(self, problem: Problem) -> None:
         """Raise where the rule cannot judge this problem."""
 
     def __or__(self, other: Rule) -> Rule:
-        return _Either((self, other))
+        return _Either((self, other)) if isinstance(other, Rule) else NotImplemented
 
     def __and__(self, other: Rule) -> Rule:
-        return _Both((self, other))
+        return _Both((self, other)) if isinstance(other, Rule) else NotImplemented
 
 
 class _Joined(Rule):
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules
 
-    def horizon(self) -> int | None:
-        limits = [limit for limit in (rule.horizon() for rule in self.rules) if limit is not None]
-        return min(limits) if limits else None
+    def horizons(self) -> frozenset[int]:
+        return frozenset().union(*(rule.horizons() for rule in self.rules))
 
     def check(self, problem: Problem) -> None:
         for rule in self.rules:
@@ -78,7 +77,7 @@ class _Both(_Joined):
         return found[0] if all(found) else None
 
     def __repr__(self) -> str:
-        return " & ".join(map(repr, self.rules))
+        return " & ".join(f"({r!r})" if isinstance(r, _Either) else repr(r) for r in self.rules)
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,8 @@ class MaxIterations(Parameters, Rule):
     def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
         return Status.MAX_ITERATIONS if history[-1].iteration >= self.limit else None
 
-    def horizon(self) -> int | None:
-        return self.limit
+    def horizons(self) -> frozenset[int]:
+        return frozenset({self.limit})
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,9 @@ class Gap(Parameters, Rule):
 
     def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
         values = history[-1].values
-        gap = values.get("gap", math.inf)
-        return Status.CONVERGED if gap <= self.tol * abs(values["objective"]) else None
+        gap, objective = values.get("gap", math.inf), values.get("objective", math.nan)
+        sure = math.isfinite(objective) and gap <= self.tol * abs(objective)
+        return Status.CONVERGED if sure else None
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,15 @@ class Target(Parameters, Rule):
     value: Annotated[float, Doc("objective to reach")] = 0.0
 
     def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
-        return Status.TARGET if history[-1].values["objective"] <= self.value else None
+        return Status.TARGET if history[-1].values.get("objective", math.inf) <= self.value else None
 
 
 @dataclass(frozen=True)
 class Discrepancy(Parameters, Rule):
     """Stop when ||A x - y|| <= factor * sigma sqrt(m) (Morozov 1966), for early-stopped least squares.
 
-    Needs ``LeastSquares`` and a number or array as ``Problem.noise``; m counts real data (complex twice).
+    Needs ``LeastSquares`` and a number or array as ``Problem.noise``. The noise is that of real and imaginary
+    parts each, so that m counts complex data twice.
     """
 
     factor: Annotated[float, Gt(0), Doc("1 fits to the noise level; a little more is safer")] = 1.0
@@ -159,17 +160,18 @@ class Discrepancy(Parameters, Rule):
 
     def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
         goal = 0.5 * self.factor**2 * _noise_energy(problem)
-        return Status.DISCREPANCY if history[-1].values["loss"] <= goal else None
+        return Status.DISCREPANCY if history[-1].values.get("loss", math.inf) <= goal else None
 
 
 def _noise_energy(problem: Problem) -> float:
-    """Expected ||noise||^2."""
+    """Expected ||noise||^2, where sigma is that of real and imaginary part each."""
     noise: Any = problem.noise
     total = 0.0
     sigmas = noise if isinstance(noise, tuple) else tuple(noise for _ in leaves(problem.data))
     for leaf, sigma in zip(leaves(problem.data), sigmas, strict=True):
         values = as_numpy(sigma) if hasattr(sigma, "shape") else np.asarray(float(sigma))
-        total += float(np.broadcast_to(values.astype(np.float64) ** 2, tuple(leaf.shape)).sum())
+        parts = 2 if is_complex(leaf) else 1
+        total += parts * float(np.broadcast_to(values.astype(np.float64) ** 2, tuple(leaf.shape)).sum())
     return total
 
 

@@ -25,6 +25,7 @@ import runpy
 import shlex
 import sys
 import tomllib
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,8 +111,10 @@ def empty_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_blocks_run(page, empty_folder, capsys):
-    namespace = {"__name__": "__main__"}
+def test_blocks_run(page, empty_folder, capsys, monkeypatch):
+    module = types.ModuleType("page_of_the_docs")  # a real module: classes of the page can be pickled
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    namespace = vars(module)
     output = ""
     for block in blocks(page):
         where = f"{page_id(page)}:{block.line}"
@@ -125,7 +128,7 @@ def test_blocks_run(page, empty_folder, capsys):
             path.write_text(block.text, encoding="utf-8")
         if block.language == "python" and not block.marks.get("file", "").endswith(".py"):
             code = "\n" * block.line + block.text  # so that a traceback names the line of the page
-            exec(compile(code, str(page), "exec"), namespace)
+            exec(compile(code, str(page), "exec", dont_inherit=True), namespace)
             output = capsys.readouterr().out
         elif (
             block.language == "text"

@@ -22,7 +22,7 @@ from recon.schema import rule_words, schema, type_words, value_words
 __all__ = ["CAPABILITIES", "command"]
 
 CAPABILITIES: dict[str, tuple[str, ...]] = {
-    "operator": ("normal", "norm_bound", "data_prox", "pinv", "svd", "factors", "plan"),
+    "operator": ("normal", "norm_bound", "data_prox", "pinv", "svd", "factors", "absolute_sums", "plan"),
     "prior": ("value", "prox", "prox_within", "gradient", "curvature", "split", "denoise", "score"),
     "loss": ("value", "gradient", "curvature", "prox"),
     "solver": (),

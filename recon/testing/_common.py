@@ -134,7 +134,8 @@ def check_kept(owner: Any, call: str, out: Array, spec: Spec, source: Array, bat
         fail(owner, f"keep the batch axes {batch}: {call} gave {got}")
     want = zeros(spec, source)
     for made, like in zip(leaves(out), leaves(want), strict=True):
-        if namespace(made) is not namespace(like) or type(made) is not type(like):
+        scalar = isinstance(made, np.generic)  # what NumPy makes of an array without axes
+        if namespace(made) is not namespace(like) or not (type(made) is type(like) or scalar):
             fail(owner, f"stay in one array library: {call} of {_library(like)} gave {_library(made)}")
         if made.dtype != like.dtype:
             fail(owner, f"keep the precision of its input: {call} gave {made.dtype} instead of {like.dtype}")

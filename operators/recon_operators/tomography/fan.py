@@ -72,7 +72,9 @@ class FanBeam(Beam):
     ParameterError
         When an argument breaks its rule.
 
-    Notes ----- Source: P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572.
+    Notes
+    -----
+    Source: P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572.
     Conventions: W. van Aarle et al., Opt. Express 24 (2016) 25129, doi:10.1364/OE.24.025129.
     """
 

@@ -53,7 +53,9 @@ class ParallelBeam(Beam):
     ParameterError
         When an argument breaks its rule.
 
-    Notes ----- Source: P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572.
+    Notes
+    -----
+    Source: P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572.
     Conventions: W. van Aarle et al., "Fast and flexible X-ray tomography using the ASTRA toolbox", Opt.
     Express 24 (2016) 25129, doi:10.1364/OE.24.025129.
 
