@@ -1,8 +1,9 @@
 """Checkpoints and results as single .npz files, without pickle, written so that no half file is ever seen.
 
 A file holds the arrays of a state (members of tuples as ``name.0``, ``name.1``) and one JSON text with its
-numbers and the fingerprint of solver and problem. It is written to a temporary name in the same folder,
-flushed to disk and renamed: after a crash, a full disk or Ctrl-C there is the old file or the new one.
+numbers, the history of the run, and the fingerprint of solver and problem. It is written to a temporary name
+in the same folder, flushed to disk and renamed: after a crash, a full disk or Ctrl-C there is the old file or
+the new one.
 """
 
 from __future__ import annotations
@@ -14,20 +15,33 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recon.arrays import Array, as_numpy, from_numpy, leaves
+from recon.arrays import Array, ArraySpec, as_numpy, from_numpy, leaves, namespace
 from recon.errors import CheckpointError, DataError
+from recon.losses import Loss
 from recon.operator import Operator
 from recon.params import describe
+from recon.priors.base import Prior
 from recon.problem import Problem
-from recon.solver import Result, Solver, State
+from recon.solver import Record, Result, Solver, State
 
-__all__ = ["atomic", "data_digest", "fingerprint", "load_state", "result_record", "save_result", "save_state"]
+__all__ = [
+    "atomic",
+    "data_digest",
+    "fingerprint",
+    "load_history",
+    "load_state",
+    "make_folder",
+    "result_record",
+    "save_result",
+    "save_state",
+    "write_state",
+]
 
 _KEY = "recon"
 _FORMAT = 1
@@ -74,10 +88,27 @@ def _why(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none, and prove that files can be written there.
+
+    Raises
+    ------
+    DataError
+        When they cannot: now rather than at the end of a long run.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise DataError(f"{path} must be a folder to write to, got an error: {_why(error)}.") from error
+
+
 def _write(path: Path, arrays: dict[str, np.ndarray[Any, Any]], record: dict[str, Any]) -> None:
-    text = np.array(json.dumps(record))
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **{_KEY: text, **arrays})  # type: ignore[arg-type]
+    # not numpy.savez: it takes no array that is named "file"
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, values in {_KEY: np.array(json.dumps(record)), **arrays}.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, values, allow_pickle=False)
 
 
 # -- states ----------------------------------------------------------------------------------------------
@@ -94,42 +125,66 @@ def data_digest(data: Array) -> str:
 
 
 def fingerprint(problem: Problem, solver: Solver) -> dict[str, Any]:
-    """What must agree for a state to be continued: solver, its parameters, and the data."""
-    return {
+    """What must agree for a state to be continued: solver, its parameters, and every part of the problem."""
+    parts = {
         "solver": type(solver).__name__,
         "parameters": describe(solver),
-        "operator": _plain(problem.operator),
-        "prior": repr(problem.prior),
-        "loss": type(problem.loss).__name__,
+        "operator": _identity(problem.operator),
+        "prior": _identity(problem.prior),
+        "loss": _identity(problem.loss),
+        "noise": _identity(problem.noise),
         "data": data_digest(problem.data),
     }
+    return json.loads(json.dumps(parts))  # type: ignore[no-any-return]
 
 
-def _plain(operator: Operator) -> Any:
-    """An operator's parameters where they are declared, else its text."""
-    return [repr(operator), describe(operator)] if dataclasses.is_dataclass(operator) else repr(operator)
+def _identity(part: Any) -> Any:
+    """Class and contents of a part of a problem as JSON data; arrays as digests."""
+    if part is None or isinstance(part, bool | int | float | str):
+        return part
+    if isinstance(part, tuple | list):
+        return [_identity(one) for one in part]
+    if isinstance(part, Operator | Prior | Loss | ArraySpec) or dataclasses.is_dataclass(part):
+        if dataclasses.is_dataclass(part):
+            contents = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+        else:  # names with an underscore may be caches, which come and go
+            contents = {name: value for name, value in vars(part).items() if not name.startswith("_")}
+        return {"class": type(part).__qualname__, **{name: _identity(v) for name, v in contents.items()}}
+    if hasattr(part, "shape") and hasattr(part, "dtype"):
+        return data_digest(part)
+    return repr(part) if isinstance(part, complex) else type(part).__qualname__
 
 
-def save_state(path: str | Path, state: State, problem: Problem, solver: Solver) -> None:
+def save_state(
+    path: str | Path, state: State, problem: Problem, solver: Solver, history: Sequence[Record] = ()
+) -> None:
     """Write a state atomically; :func:`load_state` gives it back bit by bit.
+
+    Parameters
+    ----------
+    path
+        The file, by custom of suffix .npz.
+    state, problem, solver
+        What to save, and what it belongs to.
+    history
+        Records of the run so far, for :func:`load_history`.
 
     Raises
     ------
     DataError
         When it cannot be written.
     """
+    write_state(path, state, fingerprint(problem, solver), history)
+
+
+def write_state(path: str | Path, state: State, run: dict[str, Any], history: Sequence[Record] = ()) -> None:
+    """As :func:`save_state`, with the fingerprint of problem and solver at hand."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    values: dict[str, Any] = {}
-    for item in dataclasses.fields(state):
-        value = getattr(state, item.name)
-        if isinstance(value, tuple):
-            values[item.name] = {
-                "tuple": [_pack(part, f"{item.name}.{k}", arrays) for k, part in enumerate(value)]
-            }
-        else:
-            values[item.name] = _pack(value, item.name, arrays)
-    record = {"format": _FORMAT, "state": values, "run": fingerprint(problem, solver)}
-    _write(Path(path), arrays, record)
+    values = {
+        item.name: _pack(getattr(state, item.name), item.name, arrays) for item in dataclasses.fields(state)
+    }
+    rows = [[one.iteration, one.seconds, dict(one.values)] for one in history]
+    _write(Path(path), arrays, {"format": _FORMAT, "state": values, "run": run, "history": rows})
 
 
 def load_state(path: str | Path, problem: Problem, solver: Solver) -> State:
@@ -142,34 +197,60 @@ def load_state(path: str | Path, problem: Problem, solver: Solver) -> State:
     """
     path = Path(path)
     record, arrays = _read(path)
-    expected = json.loads(json.dumps(fingerprint(problem, solver)))
-    for key, value in expected.items():
-        if record.get("run", {}).get(key) != value:
+    for key, value in fingerprint(problem, solver).items():
+        if record["run"].get(key) != value:
             raise CheckpointError(
                 f"{path} must come from the same {key}, got a state of another. "
                 "Resume with the problem and solver that wrote it, or start anew."
             )
-    fields: dict[str, Any] = {}
-    for name, how in record["state"].items():
-        if "tuple" in how:
-            fields[name] = tuple(
-                _unpack(part, f"{name}.{k}", arrays, problem.data) for k, part in enumerate(how["tuple"])
-            )
-        else:
-            fields[name] = _unpack(how, name, arrays, problem.data)
-    return solver.state_type(**fields)
+    try:
+        packed = record["state"].items()
+        fields = {name: _unpack(how, name, arrays, problem.data) for name, how in packed}
+        return solver.state_type(**fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} must hold a {solver.state_type.__name__} of this version, got another. Start anew."
+        ) from error
+
+
+def load_history(path: str | Path) -> tuple[Record, ...]:
+    """The records that were saved with a state.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is unreadable.
+    """
+    rows = _read(Path(path))[0].get("history", [])
+    return tuple(Record(iteration, seconds, values) for iteration, seconds, values in rows)
 
 
 def _pack(value: Any, name: str, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """An array goes into ``arrays``; a plain number is written as JSON, which keeps every bit of a float."""
-    if hasattr(value, "shape"):
-        arrays[name] = as_numpy(value)
-        return {"array": True}
-    return {"value": value}
+    """How a value is stored: an array in ``arrays``, a plain number as JSON, which keeps every bit of a float."""
+    if isinstance(value, tuple):
+        return {"tuple": [_pack(part, f"{name}.{k}", arrays) for k, part in enumerate(value)]}
+    if isinstance(value, complex) and not hasattr(value, "shape"):
+        return {"complex": [value.real, value.imag]}
+    if not hasattr(value, "shape"):
+        return {"value": value}
+    array = as_numpy(value)
+    # The order of axes in memory decides the order of sums, and so the last bit of what comes after.
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    arrays[name] = np.ascontiguousarray(array.transpose(order)) if array.ndim else array
+    return {"axes": order}
 
 
 def _unpack(how: dict[str, Any], name: str, arrays: dict[str, np.ndarray[Any, Any]], like: Array) -> Any:
-    return from_numpy(arrays[name], like) if "array" in how else how["value"]
+    if "tuple" in how:
+        return tuple(_unpack(part, f"{name}.{k}", arrays, like) for k, part in enumerate(how["tuple"]))
+    if "complex" in how:
+        return complex(*how["complex"])
+    if "value" in how:
+        return how["value"]
+    array, order = from_numpy(arrays[name], like), how["axes"]
+    if order == sorted(order):
+        return array
+    return namespace(array).permute_dims(array, tuple(order.index(axis) for axis in range(len(order))))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
@@ -179,14 +260,19 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
             arrays = {name: archive[name] for name in archive.files if name != _KEY}
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path} does not exist. Give the file that save_state or save-every wrote."
+            f"{path} does not exist. Give the file that save_state or SaveEvery wrote."
         ) from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+    except Exception as error:  # a foreign or damaged file can make zip, NumPy and JSON raise anything
         raise CheckpointError(
-            f"{path} must be a recon state file, got something unreadable ({error})."
+            f"{path} must be a recon state file, got something unreadable ({type(error).__name__})."
         ) from error
-    if record.get("format") != _FORMAT:
-        raise CheckpointError(f"{path} must have format {_FORMAT}, got {record.get('format')}. Update recon.")
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        version = record.get("format") if isinstance(record, dict) else None
+        raise CheckpointError(f"{path} must have format {_FORMAT}, got {version}. Update recon.")
+    if "state" not in record or not isinstance(record.get("run"), dict):
+        raise CheckpointError(
+            f"{path} must be a recon state file, got another one of recon, such as a result."
+        )
     return record, arrays
 
 

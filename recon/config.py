@@ -11,6 +11,7 @@ Every error names the file, the key and the rule. Relative paths are relative to
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tomllib
 from collections.abc import Mapping
@@ -22,16 +23,19 @@ import numpy as np
 from annotated_types import Ge, Gt, MinLen
 
 from recon import registry
+from recon.arrays import tmap
 from recon.dataset import Dataset, Sample
 from recon.errors import ConfigError, DataError, ParameterError, ReconError
 from recon.losses import LeastSquares, Loss
-from recon.params import Doc, Parameters, build, nearest
+from recon.operator import Operator
+from recon.params import Doc, Parameters, build, fields, nearest, short
 from recon.priors import Prior, Total
 from recon.problem import Problem
 from recon.solver import Solver
 from recon.stopping import Change, Discrepancy, Gap, MaxIterations, MaxSeconds, Rule
+from recon.values import TABLES, from_file, make
 
-__all__ = ["Output", "Run", "Stopping", "load_run", "read_arrays"]
+__all__ = ["Output", "Run", "Stopping", "load_run"]
 
 _SECTIONS = ("data", "operator", "loss", "prior", "solver", "stopping", "output")
 _TOP = (*_SECTIONS, "seed", "title")
@@ -42,7 +46,7 @@ class Stopping(Parameters):
     """When to stop: whatever comes first of what is given."""
 
     iterations: Annotated[int, Ge(0), Doc("most iterations")] = 500
-    change: Annotated[float | None, Gt(0), Doc("relative change of the image per iteration")] = 1e-5
+    change: Annotated[float, Ge(0), Doc("relative change of the image per iteration; 0 for never")] = 1e-5
     gap: Annotated[float | None, Gt(0), Doc("relative duality gap, where the solver certifies one")] = None
     seconds: Annotated[float | None, Gt(0), Doc("wall time")] = None
     discrepancy: Annotated[float | None, Gt(0), Doc("||A x - y|| <= this * noise * sqrt(m)")] = None
@@ -50,7 +54,7 @@ class Stopping(Parameters):
     def rule(self) -> Rule:
         """The stopping rule."""
         rule: Rule = MaxIterations(self.iterations)
-        if self.change is not None:
+        if self.change > 0:
             rule = rule | Change(self.change)
         if self.gap is not None:
             rule = rule | Gap(self.gap)
@@ -106,42 +110,22 @@ def load_run(path: str | Path) -> Run:
     for key in _SECTIONS:
         wanted = (dict, list) if key == "prior" else (dict,)
         if key in table and not isinstance(table[key], wanted):
-            raise where.error(key, "must be a table", f"got {table[key]!r}", f"Write [{key}].")
+            raise where.error(key, "must be a table", f"got {short(table[key])}", f"Write [{key}].")
     seed = table.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise where.error("seed", "must be an integer >= 0", f"got {seed!r}", "")
+        raise where.error("seed", "must be an integer >= 0", f"got {short(seed)}", "")
+    title = table.get("title", file.stem)
+    if not isinstance(title, str):
+        raise where.error("title", "must be a string", f"got {short(title)}", "")
     stopping = where.build("stopping", Stopping, table.get("stopping", {}))
     output = where.build("output", Output, table.get("output", {}))
     sample = _sample(table, where)
     problem = _problem(table, sample, where)
-    solver = where.named("solver", "solver", table["solver"]) if "solver" in table else None
+    solver = where.named("solver", table["solver"]) if "solver" in table else None
     with where.errors("stopping"):
         stopping.rule().check(problem)
     folder = (file.parent / output.folder).resolve()
-    title = str(table.get("title", file.stem))
     return Run(file, table, problem, sample, solver, stopping, output, folder, seed, title)
-
-
-def read_arrays(path: Path) -> dict[str, Any]:
-    """The named arrays of a data file, by the first plugin that knows its format.
-
-    Raises
-    ------
-    DataError
-        When there is no such file, no plugin reads it, or it is damaged.
-    """
-    if not path.exists():
-        raise DataError(
-            f"{path} must exist, got nothing there. Check the path: it is relative to the run file."
-        )
-    for _, read in registry.hooks("recon_read"):
-        arrays: dict[str, Any] | None = read(path)
-        if arrays is not None:
-            return arrays
-    raise DataError(
-        f"{path} must be of a format that a plugin reads, got {path.suffix or 'no suffix'!r}. "
-        "Convert it to .npz or .npy, or install a plugin with a recon_read hook."
-    )
 
 
 # -- the parts -------------------------------------------------------------------------------------------
@@ -173,6 +157,9 @@ class _Where:
     def unknown(self, key: str, known: tuple[str, ...], section: str = "") -> ConfigError:
         near = nearest(key, known)
         advice = f"Did you mean {near!r}?" if near else f"Known: {', '.join(known)}."
+        for home, cls in (("stopping", Stopping), ("output", Output)):
+            if not section and key in {field.name for field in fields(cls)}:
+                advice = f"It belongs to [{home}]."
         place = f"[{section}] " if section else ""
         return ConfigError(f"{self.file}: {place}has no key {key!r}. {advice}")
 
@@ -183,28 +170,36 @@ class _Where:
         with self.errors(key):
             return build(cls, values)
 
-    def named(self, key: str, kind: str, table: Mapping[str, Any]) -> Any:
-        """The registered thing that a table names, made with the table's other keys."""
+    def named(self, kind: str, table: Any, key: str = "") -> Any:
+        """The registered thing of a kind that a table names, made with the table's other keys."""
+        key = key or kind
+        if not isinstance(table, dict):
+            raise self.error(key, "must be a table", f"got {short(table)}", f"Write [{key}] with a name.")
         values = dict(table)
         name = values.pop("name", None)
         if not isinstance(name, str):
-            raise self.error(key, "must have a name", f"got {name!r}", f"`recon list {kind}` shows them.")
+            got = "none" if name is None else short(name)
+            raise self.error(key, "must have a name", f"got {got}", f"`recon list {kind}` shows them.")
         with self.errors(key):
             cls = registry.get(kind, name)
-            return build(cls, {k: self._value(v) for k, v in values.items()})
+            return make(cls, {k: self.value(v, kind, key) for k, v in values.items()})
 
-    def _value(self, value: Any) -> Any:
-        """Plain TOML, or an array: {file, key} from a file, {start, stop, count, unit} evenly spaced."""
+    def value(self, value: Any, kind: str, key: str) -> Any:
+        """Plain TOML, what a table of :mod:`recon.values` stands for, or ({name, ...}) one more of the same kind."""
+        if isinstance(value, list):
+            return [self.value(one, kind, key) for one in value]
         if not isinstance(value, dict):
             return value
-        if "file" in value:
-            return _array(self.file.parent / str(value["file"]), value.get("key"))
-        if {"start", "stop", "count"} <= set(value):
-            spaced = np.linspace(value["start"], value["stop"], int(value["count"]), endpoint=False)
-            return np.deg2rad(spaced) if value.get("unit", "degrees") == "degrees" else spaced
-        raise ParameterError(
-            f"A table as a value must be {{file, key}} or {{start, stop, count, unit}}, got {sorted(value)}."
-        )
+        if "name" in value:
+            return self.named(kind, value, key)
+        for keys, read in TABLES.items():
+            if keys[0] in value:
+                for one in value:
+                    if one not in keys:
+                        raise self.unknown(one, keys, key)
+                return read(self.file.parent, value)
+        known = " or ".join("{" + ", ".join(keys) + "}" for keys in TABLES)
+        raise ParameterError(f"A table as a value must be {known}, got {{{', '.join(value)}}}.")
 
 
 class _Renamed:
@@ -221,86 +216,94 @@ class _Renamed:
             raise ConfigError(f"{self.file}: [{self.key}] {error}") from error
 
 
-def _array(path: Path, key: Any) -> np.ndarray[Any, Any]:
-    arrays = read_arrays(path)
-    numbers = {name: value for name, value in arrays.items() if getattr(value, "dtype", None) is not None}
-    if key is None and len(numbers) == 1:
-        return np.asarray(next(iter(numbers.values())))
-    if key not in numbers:
-        raise DataError(
-            f"{path} must hold the array {key!r}, got {', '.join(numbers) or 'none'}. Name one with key."
-        )
-    return np.asarray(numbers[key])
+_DATA_KEYS = ("file", "key", "truth", "truth_key", "noise", "precision")
 
 
 def _sample(table: Mapping[str, Any], where: _Where) -> Sample:
     data = dict(table.get("data", {}))
     if ("dataset" in data) == ("file" in data):
-        raise where.error(
-            "data", "must have either dataset or file", f"got {sorted(data)}", "`recon list dataset`."
-        )
+        got = "both" if "file" in data else "neither"
+        raise where.error("data", "must have either dataset or file", f"got {got}", "")
     if "dataset" in data:
         return _dataset_sample(data, table, where)
-    known = ("file", "key", "truth", "truth_key", "noise", "precision")
     for key in data:
-        if key not in known:
-            raise where.unknown(key, known, "data")
+        if key not in _DATA_KEYS:
+            raise where.unknown(key, _DATA_KEYS, "data")
     if "operator" not in table:
         raise where.error("operator", "must be given with a data file", "got none", "`recon list operator`.")
-    operator = where.named("operator", "operator", table["operator"])
+    operator = where.named("operator", table["operator"])
     folder = where.file.parent
-    values = _floating(_array(folder / str(data["file"]), data.get("key")), data, where)
-    truth = None
-    if "truth" in data:
-        truth = _array(folder / str(data["truth"]), data.get("truth_key"))
-    return Sample(operator, values, truth, _noise(data, where), {"source": str(data["file"])})
+    with where.errors("data"):
+        values = _floating(from_file(folder, data), data, where)
+        noise = _noise(data, where)
+        truth = None
+        if "truth" in data:
+            truth = from_file(folder, {"file": data["truth"], "key": data.get("truth_key")})
+            _check_truth(truth, operator, where)
+    return Sample(operator, values, truth, noise, {"source": str(data["file"])})
+
+
+def _check_truth(truth: np.ndarray[Any, Any], operator: Operator, where: _Where) -> None:
+    shape = getattr(operator.domain, "shape", ())
+    if truth.shape[truth.ndim - len(shape) :] != shape or not np.isfinite(truth).all():
+        rule = f"truth must be finite, of the shape {shape} of the image"
+        raise where.error("data", rule, f"got {short(truth)}", "")
 
 
 def _dataset_sample(data: dict[str, Any], table: Mapping[str, Any], where: _Where) -> Sample:
     name, index = data.pop("dataset"), data.pop("index", 0)
     extra = {"precision": data.pop("precision")} if "precision" in data else {}
-    dataset: Dataset = where.named("data", "dataset", {"name": name, **data})
+    dataset: Dataset = where.named("dataset", {**data, "name": name}, "data")
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(dataset):
-        raise where.error("data", f"index must be 0 to {len(dataset) - 1}", f"got {index!r}", "")
-    sample = dataset[index]
-    operator = (
-        where.named("operator", "operator", table["operator"]) if "operator" in table else sample.operator
-    )
-    values = _floating(sample.data, extra, where)
+        raise where.error("data", f"index must be 0 to {len(dataset) - 1}", f"got {short(index)}", "")
+    with where.errors("data"):
+        sample = dataset[index]
+        values = _floating(sample.data, extra, where)
+    operator = where.named("operator", table["operator"]) if "operator" in table else sample.operator
     return Sample(operator, values, sample.truth, sample.noise, sample.notes)
 
 
 def _floating(values: Any, data: Mapping[str, Any], where: _Where) -> Any:
-    precision = data.get("precision", "float64")
-    if precision not in ("float32", "float64"):
-        raise where.error("data", "precision must be 'float32' or 'float64'", f"got {precision!r}", "")
-    if isinstance(values, tuple) or values.dtype.kind not in "iufc":
-        return values
-    single = precision == "float32"
-    if values.dtype.kind == "c":
-        return values.astype(np.complex64 if single else np.complex128)
-    return values.astype(np.float32 if single else np.float64)
+    """Data of the precision asked for; without one, integers become float64 and floats stay as they are."""
+    precision = data.get("precision")
+    if precision not in (None, "float32", "float64"):
+        raise where.error("data", "precision must be 'float32' or 'float64'", f"got {short(precision)}", "")
+
+    def one(leaf: Any) -> Any:
+        if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "biufc":
+            return leaf
+        size = leaf.dtype.itemsize if leaf.dtype.kind in "fc" else 8
+        single = precision == "float32" if precision else size <= (8 if leaf.dtype.kind == "c" else 4)
+        if leaf.dtype.kind == "c":
+            return leaf.astype(np.complex64 if single else np.complex128, copy=False)
+        return leaf.astype(np.float32 if single else np.float64, copy=False)
+
+    return tmap(one, values)
 
 
 def _noise(data: Mapping[str, Any], where: _Where) -> Any:
     noise = data.get("noise")
     if noise is None or noise == "estimate":
         return noise
-    if (
-        isinstance(noise, bool)
-        or not isinstance(noise, int | float)
-        or not (math.isfinite(noise) and noise > 0)
-    ):
-        raise where.error("data", "noise must be a number > 0 or 'estimate'", f"got {noise!r}", "")
+    if isinstance(noise, dict):
+        return where.value(noise, "data", "data")
+    number = isinstance(noise, int | float) and not isinstance(noise, bool)
+    if not (number and math.isfinite(noise) and noise > 0):
+        rule = "noise must be a number > 0, {file, key} or 'estimate'"
+        raise where.error("data", rule, f"got {short(noise)}", "")
     return float(noise)
 
 
 def _problem(table: Mapping[str, Any], sample: Sample, where: _Where) -> Problem:
-    loss: Loss = where.named("loss", "loss", table["loss"]) if "loss" in table else LeastSquares()
+    loss: Loss = where.named("loss", table["loss"]) if "loss" in table else LeastSquares()
     given = table.get("prior", [])
     priors: list[Prior] = [
-        where.named("prior", "prior", one) for one in (given if isinstance(given, list) else [given])
+        where.named("prior", one) for one in (given if isinstance(given, list) else [given])
     ]
     prior = None if not priors else priors[0] if len(priors) == 1 else Total(tuple(priors))
     with where.errors("data"):
-        return Problem(sample.operator, sample.data, prior, loss, sample.noise)
+        problem = Problem(sample.operator, sample.data, None, LeastSquares(), sample.noise)
+    with where.errors("loss"):
+        problem = dataclasses.replace(problem, loss=loss)
+    with where.errors("prior"):
+        return dataclasses.replace(problem, prior=prior)

@@ -120,9 +120,10 @@ def solve(
     rule.check(problem)
     provenance |= {"parameters": describe(solver), "stop": repr(rule)}
     watchers = as_observers(observers)
-    records = list(history)
-    begin = time.perf_counter() - (records[-1].seconds if records else 0.0)
+    begin = time.perf_counter()
     state = _begin(problem, solver, state, x0, seed)
+    records = [record for record in history if record.iteration <= state.iteration]
+    begin -= records[-1].seconds if records else 0.0
     state, status = _run(problem, solver, state, rule, watchers, every, begin, records)
     result = Result(state.x, status, tuple(records), state, time.perf_counter() - begin, solver, provenance)
     _finish(watchers, result)
@@ -163,7 +164,9 @@ def _begin(problem: Problem, solver: Solver, state: Any, x0: Array | None, seed:
             f"got {type(state).__name__}. Continue with the solver that made it."
         )
     if x0 is not None:
-        raise ParameterError("solve.x0 must be None where a state is given, got both. The state has its own x.")
+        raise ParameterError(
+            "solve.x0 must be None where a state is given, got both. The state has its own x."
+        )
     return state
 
 
@@ -221,7 +224,8 @@ def _finish(watchers: list[Observer], result: Result | None) -> None:
             watcher.finish(result)
         except Exception as error:
             faults.append(error)
-            log.warning("observer %s failed at the end: %s", type(watcher).__name__, error)
+            if result is None:
+                log.warning("%s failed when the run was broken off: %s", type(watcher).__name__, error)
     if faults and result is not None:
         raise faults[0]
 

@@ -1,6 +1,6 @@
 """Observers: progress on the terminal, JSON lines, states saved on the way, or any function.
 
-An observer has any of ``start(problem, solver, state)``, ``update(state, record)`` (every iteration; ``record``
+An observer overrides any of ``start(problem, solver, state)``, ``update(state, record)`` (every iteration; ``record``
 is None between measurements) and ``finish(result)`` (``result`` is None when the run was broken off). A plain
 function ``f(state, record)`` is an observer too. Observers never change a run.
 """
@@ -8,12 +8,17 @@ function ``f(state, record)`` is an observer too. Observers never change a run.
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import json
-from collections.abc import Callable, Iterable
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from recon.checkpoint import save_state
+from recon.checkpoint import fingerprint, write_state
 from recon.errors import DataError, ParameterError
 from recon.problem import Problem
 from recon.solver import Record, Result, Solver, State
@@ -22,7 +27,9 @@ __all__ = ["JsonLines", "Observer", "Progress", "SaveEvery", "as_observers"]
 
 
 class Observer:
-    """Base with three empty methods; override what you need."""
+    """Base with three empty methods; override what you need. ``history`` holds the records so far."""
+
+    history: Sequence[Record] = ()
 
     def start(self, problem: Problem, solver: Solver, state: State) -> None:
         """Before the first step."""
@@ -44,8 +51,17 @@ class _Call(Observer):
 
 def as_observers(given: Iterable[Any]) -> list[Observer]:
     """Observers from observers and plain functions."""
+    if not isinstance(given, Iterable):
+        raise ParameterError(
+            f"solve.observers must be a list, got {type(given).__name__}. Write observers=[...]."
+        )
     made = []
     for one in given:
+        if isinstance(one, type):
+            raise ParameterError(
+                f"An observer must be an Observer or a function, got the class {one.__name__}. "
+                "Make an instance."
+            )
         if isinstance(one, Observer):
             made.append(one)
         elif callable(one):
@@ -73,15 +89,12 @@ class Progress(Observer):
         self._bar: Any = None
 
     def start(self, problem: Problem, solver: Solver, state: State) -> None:
-        import time
-
         self._began, self._bar = time.perf_counter(), None
         self._name = self.label or type(solver).__name__
-        self._clock = time.perf_counter
 
     def update(self, state: State, record: Record | None) -> None:
         if self._bar is None:
-            if self._clock() - self._began < self.delay:
+            if time.perf_counter() - self._began < self.delay:
                 return
             self._open()
         shown = {"completed": state.iteration}
@@ -95,7 +108,7 @@ class Progress(Observer):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -112,60 +125,78 @@ class Progress(Observer):
 
 
 class JsonLines(Observer):
-    """One JSON object per record, appended to a file that can be followed while the run goes on."""
+    """One JSON object per record, appended to a file that can be followed while the run goes on.
+
+    NaN and infinity, which JSON does not have, become null. A line is there whole or not at all.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file: IO[str] | None = None
+        self._file: io.FileIO | None = None
 
     def start(self, problem: Problem, solver: Solver, state: State) -> None:
-        try:
-            self._file = self.path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise DataError(
-                f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}."
-            ) from error
+        with self._faults():
+            self._file = io.FileIO(self.path, "a")
 
     def update(self, state: State, record: Record | None) -> None:
         if record is None or self._file is None:
             return
-        line = {"iteration": record.iteration, "seconds": round(record.seconds, 6), **record.values}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        values = {name: value if math.isfinite(value) else None for name, value in record.values.items()}
+        line = {"iteration": record.iteration, "seconds": round(record.seconds, 6), **values}
+        text = (json.dumps(line) + "\n").encode()
+        with self._faults():
+            before = os.fstat(self._file.fileno()).st_size
+            if self._file.write(text) < len(text):  # the disk took the first part only
+                self._file.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def finish(self, result: Result | None) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
 
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}."
+            ) from error
+
 
 class SaveEvery(Observer):
-    """Write the state to ``path`` every ``every`` iterations and when the run ends, broken off or not.
+    """Write state and history to ``path`` every ``every`` iterations and when the run ends.
 
-    The write is atomic: ``path`` always holds a complete state. Resume with
-    ``solve(problem, solver, state=load_state(path, problem, solver))``: the result is bit-identical.
+    A run that is broken off (Ctrl-C, an exception) is saved too; ``at_end=False`` saves no other end.
+
+    The write is atomic: ``path`` always holds a complete state. Go on with
+    ``solve(problem, solver, state=load_state(path, problem, solver), history=load_history(path))``: the result
+    is bit-identical to that of an uninterrupted run.
     """
 
-    def __init__(self, path: str | Path, every: int = 50) -> None:
-        if every < 1:
-            raise ParameterError(f"SaveEvery.every must be >= 1, got {every}.")
-        self.path, self.every = Path(path), every
+    def __init__(self, path: str | Path, every: int = 50, *, at_end: bool = True) -> None:
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ParameterError(f"SaveEvery.every must be an integer >= 1, got {every!r}.")
+        self.path, self.every, self.at_end = Path(path), every, at_end
+        self._last: State | None = None
 
     def start(self, problem: Problem, solver: Solver, state: State) -> None:
-        self._problem, self._solver, self._last, self._saved = problem, solver, state, state.iteration
+        self._run = fingerprint(problem, solver)
+        self._last, self._saved = state, state.iteration
 
     def update(self, state: State, record: Record | None) -> None:
         self._last = state
         if state.iteration % self.every == 0:
-            self._save()
+            self._save(state)
 
     def finish(self, result: Result | None) -> None:
-        if self._last.iteration == self._saved:
+        if self._last is None or self._last.iteration == self._saved or (result and not self.at_end):
             return
         # A broken-off run already has an exception under way; a full disk must not hide it.
         with contextlib.suppress(DataError) if result is None else contextlib.nullcontext():
-            self._save()
+            self._save(self._last)
 
-    def _save(self) -> None:
-        save_state(self.path, self._last, self._problem, self._solver)
-        self._saved = self._last.iteration
+    def _save(self, state: State) -> None:
+        write_state(self.path, state, self._run, self.history)
+        self._saved = state.iteration

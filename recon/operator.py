@@ -49,9 +49,9 @@ class Operator(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # A dataclass would otherwise replace the short text below by one that prints every array.
-        if "__repr__" not in cls.__dict__:
-            cls.__repr__ = Operator.__repr__  # type: ignore[method-assign]
+        # A dataclass would otherwise replace the short text it inherits by one that prints every array.
+        inherited = cls.__repr__
+        cls.__repr__ = inherited  # type: ignore[method-assign]
 
     # -- to be defined by a subclass ---------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import pickle
 import re
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +118,24 @@ def test_shape_dtype_and_text():
         repr(Identity((ArraySpec((2,)), ArraySpec((3,)))))
         == "<Identity: ((2,) real; (3,) real) -> ((2,) real; (3,) real)>"
     )
+
+
+def test_a_dataclass_keeps_the_short_text_that_it_inherits():
+    @dataclass(frozen=True)
+    class Plain(Operator):
+        values: Any
+        domain = codomain = ArraySpec((3,))
+
+    class Named(Plain):
+        def __repr__(self):
+            return "named"
+
+    @dataclass(frozen=True)
+    class Heir(Named):
+        more: Any = None
+
+    assert repr(Plain(np.ones(1000))) == "<Plain: (3,) real -> (3,) real>"
+    assert repr(Heir(np.ones(1000))) == "named"
 
 
 def test_scalars_of_numpy_work_from_both_sides():

@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from recon.errors import DataError
-
 __all__ = ["command"]
 
 CASES = {"sparse60": "60 views over 360 degrees", "wedge90": "181 views over 90 degrees"}
@@ -50,12 +48,10 @@ def command(folder: Path, as_json: bool) -> None:
     against the filtered back projection of all 720 views; MCC is Matthews' correlation of the image,
     thresholded by Otsu's rule, with the challenge's segmentation.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be made: {(error.strerror or str(error)).lower()}.") from error
+    from recon.checkpoint import make_folder
     from recon.cli.output import console, table, write_json
 
+    make_folder(folder)
     reference, rows = reconstruct(lambda text: None if as_json else click.echo(text, err=True))
     figure_path, arrays_path = folder / "recon-demo.png", folder / "recon-demo.npz"
     _draw(figure_path, reference, rows)

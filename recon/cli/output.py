@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["console", "table", "write_json"]
+__all__ = ["console", "finite_json", "table", "write_json"]
 
 PIPE_WIDTH = 200  # where nobody looks at a terminal, lines are not folded to 80 columns
 
@@ -49,14 +49,15 @@ def table(
 
 def write_json(value: Any) -> None:
     """Print one JSON value. NaN and infinity, which JSON does not have, become null."""
-    click.echo(json.dumps(_finite(value), indent=2))
+    click.echo(json.dumps(finite_json(value), indent=2))
 
 
-def _finite(value: Any) -> Any:
+def finite_json(value: Any) -> Any:
+    """The value with NaN and infinity replaced by None."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite_json(item) for item in value]
     return value

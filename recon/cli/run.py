@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import os
+import platform
+import shlex
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from recon.errors import ConfigError, DataError
+from recon.cli.output import finite_json, write_json
+from recon.errors import ConfigError, DataError, MissingExtraError, ReconError
+
+if TYPE_CHECKING:
+    from recon.config import Run
+    from recon.solver import Result
 
 __all__ = ["command"]
+
+log = logging.getLogger("recon")
 
 
 @click.command("run")
@@ -21,7 +34,7 @@ __all__ = ["command"]
 @click.option(
     "--output",
     "folder",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the results, instead of the file's.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
@@ -54,33 +67,60 @@ def command(
     from recon.config import load_run
 
     run = load_run(file)
-    folder = folder.resolve() if folder else run.folder
     if check_only:
-        click.echo(f"{file} is fine: {run.problem.operator!r}, prior {run.problem.prior!r}.")
+        _report_check(run, as_json)
         return
-    _prepare(folder, overwrite)
-    record = _execute(run, folder, resume, quiet=as_json)
+    chosen = folder.resolve() if folder else run.folder
+    _prepare(run, chosen, overwrite, resume)
+    again = ["recon", "run", str(file), *(["--output", str(folder)] if folder else []), "--resume"]
+    result, record = _execute(run, chosen, resume, shlex.join(again), quiet=as_json)
     if as_json:
-        from recon.cli.output import write_json
-
         write_json(record)
+    else:
+        _report(chosen, result, record)
+    result.check()
 
 
-def _prepare(folder: Path, overwrite: bool) -> None:
+def _report_check(run: Run, as_json: bool) -> None:
+    operator, prior = repr(run.problem.operator), repr(run.problem.prior)
+    if as_json:
+        write_json({"file": str(run.file), "operator": operator, "prior": prior, "config": _plain(run.table)})
+    else:
+        click.echo(f"{run.file} is fine: {operator}, prior {prior}.")
+
+
+_RESULTS = ("result.npz", "result.zarr", "result.png", "result.json")
+
+
+def _prepare(run: Run, folder: Path, overwrite: bool, resume: bool) -> None:
     """Refuse early whatever would fail at the end of a long run."""
-    existing = [name for name in ("result.npz", "result.zarr") if (folder / name).exists()]
+    from importlib.util import find_spec
+
+    from recon.checkpoint import make_folder
+
+    existing = [name for name in _RESULTS if (folder / name).exists()]
     if existing and not overwrite:
         raise DataError(
             f"{folder / existing[0]} is already there. Use --overwrite, or --output another folder."
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be made: {(error.strerror or str(error)).lower()}.") from error
+    saved = folder / "state.npz"
+    if resume and not saved.exists():
+        raise ConfigError(f"{saved} must be there for --resume, got nothing. Run without --resume.")
+    if saved.exists() and not (resume or overwrite):
+        raise DataError(
+            f"{saved} holds the state of an interrupted run. Go on with --resume, or start anew with --overwrite."
+        )
+    if "zarr" in run.output.formats and find_spec("zarr") is None:
+        raise MissingExtraError(
+            "output.formats = ['zarr'] needs zarr, which is not installed. Run: pip install 'recon-inverse[batch]'"
+        )
+    make_folder(folder)
 
 
-def _execute(run: Any, folder: Path, resume: bool, quiet: bool) -> dict[str, Any]:
-    from recon.checkpoint import load_state
+def _execute(
+    run: Run, folder: Path, resume: bool, command_line: str, quiet: bool
+) -> tuple[Result, dict[str, Any]]:
+    from recon.checkpoint import load_history, load_state, save_state
     from recon.driver import choose, solve
     from recon.observers import Observer, Progress, SaveEvery
 
@@ -89,126 +129,170 @@ def _execute(run: Any, folder: Path, resume: bool, quiet: bool) -> dict[str, Any
         solver, fit = choose(run.problem)
         reason = f"chosen: {fit.reason}"
     saved = folder / "state.npz"
-    state = None
-    if resume:
-        if not saved.exists():
-            raise ConfigError(f"{saved} must be there for --resume, got nothing. Run without --resume.")
-        state = load_state(saved, run.problem, solver)
-    observers: list[Observer] = [SaveEvery(saved, run.output.save_every), *_plugin_observers()]
+    state = load_state(saved, run.problem, solver) if resume else None
+    history = load_history(saved) if resume else ()
+    observers: list[Observer] = [
+        SaveEvery(saved, run.output.save_every, at_end=False),
+        *_plugin_observers(),
+    ]
     if not quiet:
         click.echo(f"{run.title}: {run.problem.operator!r}")
         click.echo(f"solver {type(solver).__name__} ({reason})")
         observers.append(Progress(run.stopping.iterations))
-    with _interruption(saved, run.file):
+    with _interruption(saved, command_line):
         result = solve(
-            run.problem, solver, stop=run.stopping.rule(), state=state, observers=observers, seed=run.seed
+            run.problem,
+            solver,
+            stop=run.stopping.rule(),
+            state=state,
+            history=history,
+            observers=observers,
+            seed=run.seed,
         )
-    record = {**_record(run, result), "resumed_from": state.iteration if state is not None else None}
-    _write(run, folder, result, record)
+        try:
+            record = {**_record(run, result), "resumed_from": None if state is None else state.iteration}
+            _write(run, folder, result, record)
+        except BaseException:  # the work is not lost: --resume writes the result without another step
+            with contextlib.suppress(DataError):
+                save_state(saved, result.state, run.problem, solver, result.history)
+            raise
     with contextlib.suppress(FileNotFoundError):
         saved.unlink()  # the result is safe: the state of the way there is not needed any more
-    if not quiet:
-        _report(folder, result, record)
-    result.check()
-    return record
+    return result, record
 
 
 def _plugin_observers() -> list[Any]:
+    """The observers that plugins add; one that cannot be made is reported and left out."""
     from recon import registry
+    from recon.observers import as_observers
 
-    return [one for _, hook in registry.hooks("recon_observers") for one in hook()]
+    found = []
+    for source, hook in registry.hooks("recon_observers"):
+        try:
+            found += as_observers(list(hook()))
+        except Exception as error:
+            log.warning("recon_observers of %s raised %s: %s", source, type(error).__name__, error)
+    return found
 
 
 @contextlib.contextmanager
-def _interruption(saved: Path, file: Path) -> Iterator[None]:
+def _interruption(saved: Path, command_line: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
         if saved.exists():
-            click.echo(f"The state is saved in {saved}. Go on with: recon run {file} --resume", err=True)
+            click.echo(f"The state is saved in {saved}. Go on with: {command_line}", err=True)
         raise
 
 
-def _record(run: Any, result: Any) -> dict[str, Any]:
+def _record(run: Run, result: Result) -> dict[str, Any]:
+    """Everything needed to repeat the run, and what came out, as JSON data."""
+    from recon import registry
     from recon.checkpoint import data_digest, result_record
     from recon.cli import machine
 
-    operator = run.problem.operator
+    notes = {k: v for k, v in run.sample.notes.items() if isinstance(v, str | int | float)}
     record = {
         "title": run.title,
         "run_file": str(run.file.resolve()),
         "config": run.table,
+        "seed": run.seed,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **result_record(result),
         "data": {
             "sha256": data_digest(run.problem.data),
-            "operator": repr(operator),
-            "notes": {k: v for k, v in run.sample.notes.items() if isinstance(v, str | int | float)},
+            "operator": repr(run.problem.operator),
+            "notes": notes,
         },
-        "machine": {"cpu": machine.cpu(), "cores": machine.cores()},
-        "versions": machine.versions(),
+        "machine": {"cpu": machine.cpu(), "cores": machine.cores(), "platform": platform.platform()},
+        "versions": {"python": platform.python_version(), **machine.versions()},
+        "plugins": {plugin.distribution: plugin.version for plugin in registry.plugins()},
+        **_against_truth(run.sample.truth, result.x),
     }
-    truth = run.sample.truth
-    if truth is not None and not isinstance(truth, tuple):
-        from recon import metrics
-        from recon.arrays import as_numpy
-
-        expected, got = as_numpy(truth), as_numpy(result.x)
-        if expected.shape == got.shape:
-            spread = float(expected.max() - expected.min())
-            record["against_truth"] = {"nrmse": metrics.nrmse(got, expected.astype(got.dtype))}
-            if spread > 0:
-                record["against_truth"]["psnr"] = metrics.psnr(
-                    got, expected.astype(got.dtype), data_range=spread
-                )
-    return json.loads(json.dumps(record, default=str))  # type: ignore[no-any-return]
+    return _plain(record)  # type: ignore[no-any-return]
 
 
-def _write(run: Any, folder: Path, result: Any, record: dict[str, Any]) -> None:
-    """Every file on its own is whole or absent; the record comes last, as the mark that all is there."""
-    from recon.arrays import as_numpy, leaves
+def _plain(value: Any) -> Any:
+    """JSON data; dates and the like as text, NaN and infinity as null."""
+    return finite_json(json.loads(json.dumps(value, default=str)))
+
+
+def _against_truth(truth: Any, x: Any) -> dict[str, Any]:
+    """Figures of merit where there is a truth of the same form that they are defined for."""
+    from recon import metrics
+    from recon.arrays import as_numpy
+
+    if truth is None or isinstance(truth, tuple) or isinstance(x, tuple):
+        return {}
+    expected, got = as_numpy(truth), as_numpy(x)
+    if expected.shape != got.shape or expected.dtype.kind not in "biuf" or got.dtype.kind != "f":
+        return {}
+    expected = expected.astype(got.dtype)
+    figures = {}
+    with contextlib.suppress(ReconError):  # an image that is not finite, a truth that is zero
+        figures["nrmse"] = metrics.nrmse(got, expected)
+        spread = float(expected.max() - expected.min())
+        if spread > 0:
+            figures["psnr"] = metrics.psnr(got, expected, data_range=spread)
+    return {"against_truth": figures} if figures else {}
+
+
+def _write(run: Run, folder: Path, result: Result, record: dict[str, Any]) -> None:
+    """All files into a folder beside their places, then each to its place: a full disk leaves what was there."""
+    from recon.arrays import leaves
     from recon.checkpoint import atomic
     from recon.plotting import plot_result, save_figure
 
-    if "npz" in run.output.formats:
-        result.save(folder / "result.npz")
-    if "zarr" in run.output.formats:
-        _write_by_plugin(folder / "result.zarr", {"x": as_numpy(leaves(result.x)[0])}, record)
-    if run.output.picture:
-        panels = {} if run.sample.truth is None else {"truth": run.sample.truth}
-        save_figure(folder / "result.png", plot_result(result, panels))
-    with atomic(folder / "result.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with _aside(folder) as aside:
+        if "npz" in run.output.formats:
+            result.save(aside / "result.npz")
+        if "zarr" in run.output.formats:
+            parts = leaves(result.x)
+            names = ["x"] if len(parts) == 1 else [f"x.{k}" for k in range(len(parts))]
+            _write_by_plugin(aside / "result.zarr", dict(zip(names, parts, strict=True)), record)
+        if run.output.picture:
+            panels = {} if run.sample.truth is None else {"truth": run.sample.truth}
+            save_figure(aside / "result.png", plot_result(result, panels))
+        with atomic(aside / "result.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        for name in _RESULTS:  # the record comes last, as the mark that all is there
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+            if (aside / name).exists():
+                os.replace(aside / name, folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)  # of an earlier run, with other formats
+
+
+@contextlib.contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """A hidden folder for files in the making, gone when the block ends."""
+    name = ""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".recon-", dir=folder) as name:
+            yield Path(name)
+    except DataError as error:
+        raise DataError(str(error).replace(name, str(folder))) from error
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise DataError(f"{folder} cannot be written: {why}. Nothing was left there.") from error
 
 
 def _write_by_plugin(path: Path, arrays: dict[str, Any], record: dict[str, Any]) -> None:
-    """Through the hook recon_write to a temporary name, then renamed."""
-    import os
-    import shutil
-    import tempfile
-
+    """Through the hook recon_write."""
     from recon import registry
 
-    temporary = Path(tempfile.mkdtemp(prefix=".recon-", dir=path.parent)) / path.name
-    try:
-        if not any(write(temporary, arrays, record) for _, write in registry.hooks("recon_write")):
-            raise DataError(
-                f"{path} must be of a format that a plugin writes, got {path.suffix!r}. Install zarr."
-            )
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary.parent, ignore_errors=True)
+    if not any(write(path, arrays, record) for _, write in registry.hooks("recon_write")):
+        raise DataError(f"{path.name} must be of a format that a plugin writes, got {path.suffix!r}.")
 
 
-def _report(folder: Path, result: Any, record: dict[str, Any]) -> None:
+def _report(folder: Path, result: Result, record: dict[str, Any]) -> None:
     line = f"{result.status.name} after {result.iterations} iterations, {result.seconds:.1f} s"
-    if result.history:
+    if "objective" in record["last"]:
         line += f", objective {result.objective:.6g}"
     if "against_truth" in record:
         line += ", " + ", ".join(f"{k} {v:.4g}" for k, v in record["against_truth"].items())
     click.echo(line)
     click.echo(result.status.value)
-    names = sorted(p.name for p in folder.iterdir() if p.name.startswith("result."))
+    names = sorted(name for name in _RESULTS if (folder / name).exists())
     click.echo(f"written to {folder}: {', '.join(names)}")

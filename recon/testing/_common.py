@@ -31,6 +31,7 @@ __all__ = [
     "check_kept",
     "distance",
     "draw",
+    "expect",
     "fail",
     "likes",
     "quiet_division",
@@ -43,6 +44,15 @@ __all__ = [
 def fail(owner: Any, rule: str, advice: str = "") -> NoReturn:
     """Raise the AssertionError "<owner> must <rule>. <advice>"."""
     raise AssertionError(f"{_name(owner)} must {rule}." + (f" {advice}" if advice else ""))
+
+
+def expect(thing: Any, base: type) -> None:
+    """Fail unless ``thing`` is an instance of one of recon's base classes."""
+    if isinstance(thing, base):
+        return
+    if isinstance(thing, type) and issubclass(thing, base):
+        fail(thing, "be given as an instance", f"Write {thing.__name__}(...).")
+    fail(type(thing), f"be a subclass of recon.{base.__name__}")
 
 
 def _name(owner: Any) -> str:

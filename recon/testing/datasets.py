@@ -10,7 +10,7 @@ from recon.arrays import check_array, finite
 from recon.dataset import Dataset, Sample
 from recon.errors import ReconError
 from recon.problem import Problem
-from recon.testing._common import fail, same_bits
+from recon.testing._common import expect, fail, same_bits
 
 __all__ = ["check_dataset"]
 
@@ -27,8 +27,7 @@ def check_dataset(dataset: Dataset) -> None:
     AssertionError
         One sentence that names the dataset and the rule it breaks.
     """
-    if not isinstance(dataset, Dataset):
-        fail(type(dataset), "be a subclass of recon.Dataset")
+    expect(dataset, Dataset)
     count = len(dataset)
     if count < 1:
         fail(dataset, "hold at least one sample")

@@ -34,6 +34,7 @@ from recon.testing._common import (
     check_kept,
     distance,
     draw,
+    expect,
     fail,
     likes,
     quiet_division,
@@ -68,8 +69,7 @@ def check_loss(loss: Loss, data: Array | None = None, *, like: Array | None = No
     AssertionError
         One sentence that names the loss and the rule it breaks.
     """
-    if not isinstance(loss, Loss):
-        fail(type(loss), "be a subclass of recon.Loss")
+    expect(loss, Loss)
     data = _DATA if data is None else data
     for one in likes(data if like is None else like):
         y = _converted(data, one)

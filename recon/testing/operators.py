@@ -26,6 +26,7 @@ from recon.testing._common import (
     check_kept,
     distance,
     draw,
+    expect,
     fail,
     from_real,
     likes,
@@ -64,8 +65,7 @@ def check_operator(A: Operator, *, like: Array | None = None, batch: bool = True
     AssertionError
         One sentence that names the operator and the rule it breaks.
     """
-    if not isinstance(A, Operator):
-        fail(type(A), "be a subclass of recon.Operator")
+    expect(A, Operator)
     _check_specs(A)
     _check_text(A)
     for one in likes(like):
@@ -98,7 +98,7 @@ def _check_text(A: Operator) -> None:
             fail(
                 type(A),
                 f"have a {name} of one line, at most {_REPR_LIMIT} characters, and no numbers of an array",
-                "For a dataclass write @dataclass(frozen=True, eq=False, repr=False).",
+                "Define a short __str__.",
             )
 
 

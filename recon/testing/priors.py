@@ -24,6 +24,7 @@ from recon.testing._common import (
     check_kept,
     distance,
     draw,
+    expect,
     fail,
     likes,
     quiet_division,
@@ -81,8 +82,7 @@ def check_prior(
     AssertionError
         One sentence that names the prior and the rule it breaks.
     """
-    if not isinstance(prior, Prior):
-        fail(type(prior), "be a subclass of recon.Prior")
+    expect(prior, Prior)
     if not any(capability(prior, name) for name in _KNOWN):
         fail(prior, f"have at least one of {', '.join(_KNOWN)}")
     tol = tol if tol is not None else _declared(prior)

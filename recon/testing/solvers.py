@@ -31,6 +31,7 @@ from recon.testing._common import (
     Guard,
     at_precision,
     check_kept,
+    expect,
     fail,
     likes,
     numbers_only,
@@ -82,8 +83,7 @@ def check_solver(
 
 
 def _check_class(solver: Solver) -> None:
-    if not isinstance(solver, Solver):
-        fail(type(solver), "be a subclass of recon.Solver")
+    expect(solver, Solver)
     kind: Any = type(solver)
     if not _frozen(kind):
         fail(kind, "be a frozen dataclass", "Write @dataclass(frozen=True) above the class.")
