@@ -179,6 +179,11 @@ def check_array(x: Array, spec: Spec, owner: str) -> tuple[int, ...]:
 def _check_leaf(x: Array, spec: ArraySpec, owner: str) -> tuple[int, ...]:
     if isinstance(x, tuple):
         raise ShapeError(f"{owner} must be one array, got a tuple of {len(x)}. Give the array itself.")
+    if not compat.is_array_api_obj(x):
+        raise ArrayError(
+            f"{owner} must be an array of NumPy, CuPy, torch or another array-API library, "
+            f"got {type(x).__name__}. Convert it with numpy.asarray."
+        )
     xp = namespace(x)
     shape = tuple(x.shape)
     split = len(shape) - len(spec.shape)

@@ -255,7 +255,7 @@ def _unpack(how: dict[str, Any], name: str, arrays: dict[str, np.ndarray[Any, An
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             record = json.loads(str(archive[_KEY]))
             arrays = {name: archive[name] for name in archive.files if name != _KEY}
     except FileNotFoundError:

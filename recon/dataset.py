@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recon.arrays import Array
+from recon.arrays import Array, leaves
 from recon.errors import DataError
 from recon.operator import Operator
 
 __all__ = ["Dataset", "Sample"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One reconstruction to do.
 
@@ -37,6 +37,14 @@ class Sample:
     truth: Array | None = None
     noise: Any = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        shape = tuple(tuple(leaf.shape) for leaf in leaves(self.data))
+        truth = "none" if self.truth is None else "known"
+        return (
+            f"<Sample: {self.operator!r}, data {shape if isinstance(self.data, tuple) else shape[0]}, truth {truth}, "
+            f"notes {', '.join(self.notes) or 'none'}>"
+        )
 
 
 class Dataset(ABC):

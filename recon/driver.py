@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,6 +27,9 @@ from recon.stopping import Rule, as_rule
 __all__ = ["choose", "iterate", "solve"]
 
 log = logging.getLogger("recon")
+
+_LOST = 1e10
+"""A loss that many times the first one never comes back: no working method overshoots like that."""
 
 
 def iterate(
@@ -204,7 +208,7 @@ def _run(
                     measure(state)
                     record = history[-1]
             if record is not None:
-                status = rule.decide(problem, history) if finite(state.x) else Status.DIVERGED
+                status = Status.DIVERGED if _diverged(state, history) else rule.decide(problem, history)
             for watcher in watchers:
                 watcher.update(state, record)
     except BaseException:
@@ -228,6 +232,12 @@ def _finish(watchers: list[Observer], result: Result | None) -> None:
                 log.warning("%s failed when the run was broken off: %s", type(watcher).__name__, error)
     if faults and result is not None:
         raise faults[0]
+
+
+def _diverged(state: State, history: list[Record]) -> bool:
+    """Whether the image, or the loss it started from, is lost."""
+    first, last = history[0].values.get("loss", math.inf), history[-1].values.get("loss", 0.0)
+    return not finite(state.x) or math.isnan(last) or (0.0 < first < math.inf and last > _LOST * first)
 
 
 def choose(problem: Problem) -> tuple[Solver, Fit]:

@@ -5,6 +5,7 @@ Figures are made without pyplot, so that nothing global is touched and no window
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,11 +26,17 @@ __all__ = ["draw_image", "figure", "plot_result", "save_figure"]
 
 
 def figure(width: float, height: float) -> Figure:
-    """A figure with its own canvas, in inches."""
+    """A figure with its own canvas, in inches, that notebooks show as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), layout="constrained")
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=100)
+            return buffer.getvalue()
+
+    made = Picture(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
     return made
 

@@ -95,6 +95,13 @@ class Problem:
         if not all((v > 0).all() and np.isfinite(v).all() for v in values):
             raise ParameterError("Problem.noise must be > 0 and finite everywhere, got other entries.")
 
+    def __repr__(self) -> str:
+        shape = tuple(tuple(leaf.shape) for leaf in leaves(self.data))
+        return (
+            f"<Problem: {self.operator!r}, data {shape if isinstance(self.data, tuple) else shape[0]}, "
+            f"prior {self.prior!r}, loss {type(self.loss).__name__}>"
+        )
+
     # -- the objective -----------------------------------------------------------------------------------
 
     def objective(self, x: Array, prediction: Array | None = None) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from recon.arrays import as_numpy, is_complex, leaves
-from recon.errors import ParameterError
+from recon.errors import CapabilityError, ParameterError
 from recon.losses import LeastSquares
 from recon.params import Doc, Parameters
 from recon.problem import Problem
@@ -112,7 +112,8 @@ class Change(Parameters, Rule):
 
     def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
         recent = [record.values.get("change", math.inf) for record in history[-self.patience :]]
-        return Status.CONVERGED if len(recent) == self.patience and max(recent) <= self.tol else None
+        quiet = all(change <= self.tol for change in recent)  # not max: a NaN is not quiet
+        return Status.CONVERGED if len(recent) == self.patience and quiet else None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -870,3 +871,11 @@ def test_check_plugin_by_name(monkeypatch):
     finally:
         monkeypatch.undo()
         registry.reload()
+
+
+@pytest.mark.parametrize("package", ["recon", "recon_operators", "recon_proximal", "recon_datasets"])
+def test_our_own_entries_keep_the_contract(package):
+    found = list(importlib.import_module(f"{package}._hooks").recon_entries())
+    outcome = check_plugin(found)
+    assert len(outcome) == len(found)
+    assert set(outcome.values()) == {"ok"}

@@ -113,7 +113,7 @@ def _damp(problem: Problem) -> float:
     if isinstance(prior, L2):
         return factor * prior.weight
     other = "Sirt (bounds) or Fista" if isinstance(prior, NonNegative) else "Fista or Pdhg"
-    raise CapabilityError(f"Cgls needs an L2 prior or none, got {type(prior).__name__}. Use {other} instead.")
+    raise CapabilityError(f"Cgls needs an L2 prior or none, got {problem.prior!r}. Use {other} instead.")
 
 
 def _weigh(problem: Problem, residual: Array) -> Array:
