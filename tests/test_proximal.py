@@ -281,10 +281,13 @@ def test_refusals_say_what_to_use():
     matrix, data, weight = lasso()
     operator = recon.Matrix(matrix)
     with pytest.raises(
-        CapabilityError, match=r"Cgls needs an L2 prior or none, got L1\(weight=0.05\). Use Fista or Pdhg instead"
+        CapabilityError,
+        match=r"Cgls needs an L2 prior or none, got L1\(weight=0.05\). Use Fista or Pdhg instead",
     ):
         recon.solve(Problem(operator, data, L1(weight)), Cgls())
-    with pytest.raises(CapabilityError, match=r"Cgls needs an L2 prior or none, got NonNegative\(\). Use Sirt"):
+    with pytest.raises(
+        CapabilityError, match=r"Cgls needs an L2 prior or none, got NonNegative\(\). Use Sirt"
+    ):
         recon.solve(Problem(operator, data, NonNegative()), Cgls())
     with pytest.raises(CapabilityError, match="Cgls needs a quadratic loss, got Poisson. Use Pdhg"):
         recon.solve(Problem(operator, np.abs(data), None, Poisson()), Cgls())

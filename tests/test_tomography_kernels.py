@@ -29,7 +29,13 @@ def random_rays():
     return ray_table(10 * points, directions, (23, 29), 1.0)
 
 
-TABLES = {**{name: table_of(A) for name, A in SCANS.items()}, "any rays": random_rays()}
+FINE = {  # several rays to a pixel: groups take every s-th ray
+    "fine parallel": ParallelBeam((31, 40), sparse_view(7), 301, detector_spacing=0.17, detector_shift=3.3),
+    "fine fan": FanBeam(
+        (40, 31), 2 * sparse_view(5), 260, source_origin=90.0, origin_detector=45.0, detector_spacing=0.3
+    ),
+}
+TABLES = {**{name: table_of(A) for name, A in (SCANS | FINE).items()}, "any rays": random_rays()}
 
 
 @pytest.mark.parametrize("engine", [NumbaJoseph, SparseJoseph])
