@@ -11,6 +11,7 @@ Importing recon loads NumPy and nothing heavier; everything else is loaded when 
 """
 
 import importlib
+import types
 from typing import TYPE_CHECKING, Any
 
 import numpy  # noqa: F401  (the one dependency that every use needs; the rest is loaded on first use)
@@ -131,6 +132,18 @@ __all__ = [
     "testing",
     "vstack",
 ]
+
+
+class _Listing(types.ModuleType):
+    """``recon.entries`` is a module, from which plugins import Entry, and the function that lists the registry.
+
+    The module takes this class when it is loaded, so that it need not know the registry above it.
+    """
+
+    def __call__(self, kind: Any = None) -> Any:
+        from recon.registry import entries
+
+        return entries(kind)
 
 
 def __getattr__(name: str) -> Any:

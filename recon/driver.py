@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from recon._version import __version__
-from recon.arrays import Array, finite
+from recon.arrays import Array, finite, tmap
 from recon.errors import CapabilityError, ParameterError, PluginError
 from recon.observers import Observer, as_observers
 from recon.params import describe, short
@@ -208,7 +208,7 @@ def _run(
                     measure(state)
                     record = history[-1]
             if record is not None:
-                status = Status.DIVERGED if _diverged(state, history) else rule.decide(problem, history)
+                status = Status.DIVERGED if _diverged(problem, state, history) else rule.decide(problem, history)
             for watcher in watchers:
                 watcher.update(state, record)
     except BaseException:
@@ -234,10 +234,16 @@ def _finish(watchers: list[Observer], result: Result | None) -> None:
         raise faults[0]
 
 
-def _diverged(state: State, history: list[Record]) -> bool:
-    """Whether the image, or the loss it started from, is lost."""
+def _diverged(problem: Problem, state: State, history: list[Record]) -> bool:
+    """Whether the image is not finite, or the loss far above where it began."""
     first, last = history[0].values.get("loss", math.inf), history[-1].values.get("loss", 0.0)
-    return not finite(state.x) or math.isnan(last) or (0.0 < first < math.inf and last > _LOST * first)
+    if not finite(state.x) or math.isnan(last):
+        return True
+    if not 0.0 < first < math.inf or last <= _LOST * first:
+        return False
+    # a run that starts at a solution has next to no loss at first: then the loss of predicting 0 is the measure
+    nothing = problem.loss.value(tmap(lambda leaf: 0 * leaf, problem.data), problem.data)
+    return last > _LOST * nothing
 
 
 def choose(problem: Problem) -> tuple[Solver, Fit]:

@@ -1,15 +1,14 @@
 """One line of the registry: what a plugin announces, without importing what it announces.
 
 ``recon.entries`` is both this module, from which plugins import :class:`Entry`, and the public function
-``recon.entries(kind)`` that lists the registry: the module is callable.
+``recon.entries(kind)`` that lists the registry: the package makes the module callable.
 """
 
 from __future__ import annotations
 
 import sys
-import types
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 __all__ = ["KINDS", "Entry", "Kind"]
 
@@ -51,14 +50,4 @@ class Entry:
     cites: tuple[str, ...] = ()
     automatic: bool = False
 
-
-class _CallableModule(types.ModuleType):
-    """``recon.entries(kind)`` lists the registry."""
-
-    def __call__(self, kind: Any = None) -> tuple[Entry, ...]:
-        from recon.registry import entries
-
-        return entries(kind)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+sys.modules[__name__].__class__ = vars(sys.modules["recon"])["_Listing"]

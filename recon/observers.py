@@ -72,7 +72,7 @@ def as_observers(given: Iterable[Any]) -> list[Observer]:
 
 
 class Progress(Observer):
-    """A rich progress bar with the objective, shown after ``delay`` seconds.
+    """A rich progress bar with the objective on standard error, shown after ``delay`` seconds, to terminals only.
 
     Parameters
     ----------
@@ -89,14 +89,16 @@ class Progress(Observer):
         self._bar: Any = None
 
     def start(self, problem: Problem, solver: Solver, state: State) -> None:
-        self._began, self._bar = time.perf_counter(), None
+        self._due, self._bar = time.perf_counter() + self.delay, None
         self._name = self.label or type(solver).__name__
 
     def update(self, state: State, record: Record | None) -> None:
         if self._bar is None:
-            if time.perf_counter() - self._began < self.delay:
+            if time.perf_counter() < self._due:
                 return
             self._open()
+            if self._bar is None:
+                return
         shown = {"completed": state.iteration}
         if record is not None and "objective" in record.values:
             self._bar.update(self._task, objective=f"{record['objective']:.6g}", **shown)
@@ -107,6 +109,10 @@ class Progress(Observer):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        screen = Console(stderr=True)
+        if not (screen.is_terminal or screen.is_jupyter):
+            self._due = math.inf  # in a log a bar is noise
+            return
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -114,7 +120,7 @@ class Progress(Observer):
             TimeRemainingColumn(),
             TextColumn("objective {task.fields[objective]}"),
         )
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar = Progress(*columns, console=screen, transient=True)
         self._task = self._bar.add_task(self._name, total=self.total, objective="...")
         self._bar.start()
 

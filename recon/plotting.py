@@ -66,7 +66,7 @@ def draw_image(axes: Axes, image: Array, title: str = "", limits: tuple[float, f
 
 def _limits(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     """Gray levels that a few outliers do not decide."""
-    good = values[np.isfinite(values)]
+    good = values[np.isfinite(values)].astype(np.float64)  # a mask has no quantiles
     if good.size == 0:
         return 0.0, 1.0
     low, high = (float(v) for v in np.quantile(good, (0.001, 0.999)))

@@ -17,7 +17,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from recon.arrays import as_numpy, is_complex, leaves
-from recon.errors import CapabilityError, ParameterError
+from recon.errors import ParameterError
 from recon.losses import LeastSquares
 from recon.params import Doc, Parameters
 from recon.problem import Problem

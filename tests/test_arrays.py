@@ -129,7 +129,7 @@ def test_check_array_returns_the_batch_axes(to):
             [1.0, 2.0, 3.0],
             ArraySpec((3,)),
             ArrayError,
-            "An array must come from NumPy, CuPy, torch or another array-API library, got list. ",
+            "x must be an array of NumPy, CuPy, torch or another array-API library, got list. ",
         ),
     ],
 )
@@ -141,6 +141,11 @@ def test_check_array_refuses(x, spec, error, text):
 def test_namespace_is_that_of_the_library(to):
     x = to(np.zeros(2))
     assert arrays.namespace(x, (x, x)) is array_namespace(x)
+    assert arrays.namespace(x) is array_namespace(x)
+    with says(
+        ArrayError, "An array must come from NumPy, CuPy, torch or another array-API library, got list."
+    ):
+        arrays.namespace(x, [1.0])
 
 
 # --- products and norms --------------------------------------------------------------------------------

@@ -263,7 +263,7 @@ def test_data_prox_by_hand():
         (
             lambda: Matrix(REAL) @ [1.0] * 7,
             ArrayError,
-            "An array must come from NumPy, CuPy, torch or another",
+            "Matrix input must be an array of NumPy, CuPy, torch or another",
         ),
     ],
 )

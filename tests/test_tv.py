@@ -44,7 +44,7 @@ def test_contract_of_composites(prior, rescale):
 
 @EVERY
 def test_contract_in_every_library(ndim, isotropic, like):
-    prior = TV(0.3, ndim, isotropic, tol=1e-6)
+    prior = TV(0.3, ndim, isotropic, tol=1e-3)  # strict arrays are slow; precision is tested below
     check_prior(prior, like=like, spec=ArraySpec((2,) * ndim), search=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import platform
 import shlex
@@ -234,6 +235,7 @@ def _against_truth(truth: Any, x: Any) -> dict[str, Any]:
         spread = float(expected.max() - expected.min())
         if spread > 0:
             figures["psnr"] = metrics.psnr(got, expected, data_range=spread)
+    figures = {name: value for name, value in figures.items() if math.isfinite(value)}
     return {"against_truth": figures} if figures else {}
 
 
@@ -267,15 +269,29 @@ def _write(run: Run, folder: Path, result: Result, record: dict[str, Any]) -> No
 @contextlib.contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
     """A hidden folder for files in the making, gone when the block ends."""
-    name = ""
+    aside = folder
     try:
-        with tempfile.TemporaryDirectory(prefix=".recon-", dir=folder) as name:
-            yield Path(name)
-    except DataError as error:
-        raise DataError(str(error).replace(name, str(folder))) from error
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise DataError(f"{folder} cannot be written: {why}. Nothing was left there.") from error
+        aside = Path(tempfile.mkdtemp(prefix=".recon-", dir=folder))
+        yield aside
+        shutil.rmtree(aside)
+    except BaseException as error:
+        if aside != folder:
+            _remove(aside)
+        if isinstance(error, DataError):
+            raise DataError(str(error).replace(str(aside), str(folder))) from error
+        if isinstance(error, OSError):
+            why = (error.strerror or str(error)).lower()
+            raise DataError(f"{folder} cannot be written: {why}. Nothing was left there.") from error
+        raise
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder for good: the threads of zarr go on writing for a moment after one of them has failed."""
+    quiet, end = 0, time.monotonic() + 5.0
+    while quiet < 10 and time.monotonic() < end:
+        shutil.rmtree(folder, ignore_errors=True)
+        quiet = 0 if folder.exists() else quiet + 1
+        time.sleep(0.02)
 
 
 def _write_by_plugin(path: Path, arrays: dict[str, Any], record: dict[str, Any]) -> None:
