@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from recon.priors import L1, L2, L21, TV, Box, NonNegative, Nuclear, Prior, Simplex
     from recon.problem import Problem
     from recon.registry import entries, get
-    from recon.solver import Result, Solver, State, Status
+    from recon.result import Result
+    from recon.solver import Solver, State, Status
     from recon.stacks import block_diag, hstack, vstack
     from recon.stopping import Change, Discrepancy, Gap, MaxIterations, MaxSeconds, Target
 
@@ -57,7 +58,8 @@ _HOMES = {
     "priors": ("L1", "L2", "L21", "TV", "Box", "NonNegative", "Nuclear", "Prior", "Simplex"),
     "problem": ("Problem",),
     "registry": ("get",),
-    "solver": ("Result", "Solver", "State", "Status"),
+    "result": ("Result",),
+    "solver": ("Solver", "State", "Status"),
     "stacks": ("block_diag", "hstack", "vstack"),
     "stopping": ("Change", "Discrepancy", "Gap", "MaxIterations", "MaxSeconds", "Target"),
 }

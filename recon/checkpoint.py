@@ -1,114 +1,41 @@
-"""Checkpoints and results as single .npz files, without pickle, written so that no half file is ever seen.
+"""Checkpoints as single .npz files, without pickle, written so that no half file is ever seen.
 
 A file holds the arrays of a state (members of tuples as ``name.0``, ``name.1``) and one JSON text with its
-numbers, the history of the run, and the fingerprint of solver and problem. It is written to a temporary name
-in the same folder, flushed to disk and renamed: after a crash, a full disk or Ctrl-C there is the old file or
-the new one.
+numbers, the history of the run, and the fingerprint of solver and problem. It is written aside and renamed:
+after a crash, a full disk or Ctrl-C there is the old file or the new one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recon.arrays import Array, ArraySpec, as_numpy, from_numpy, leaves, namespace
-from recon.errors import CheckpointError, DataError
+from recon.errors import CheckpointError
 from recon.losses import Loss
 from recon.operator import Operator
 from recon.params import describe
 from recon.priors.base import Prior
 from recon.problem import Problem
-from recon.solver import Record, Result, Solver, State
+from recon.solver import Record, Solver, State
+from recon.storage import RECORD, write_npz
 
 __all__ = [
-    "atomic",
     "data_digest",
     "fingerprint",
     "load_history",
     "load_state",
-    "make_folder",
-    "result_record",
-    "save_result",
     "save_state",
     "write_state",
 ]
 
-_KEY = "recon"
 _FORMAT = 1
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` with its suffix, renamed to ``path`` when the block ends well.
-
-    Raises
-    ------
-    DataError
-        When the folder is missing, not writable, or the disk is full; nothing is left behind.
-    """
-    path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {_why(error)}.") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        _flush(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; a result follows the user's umask
-        os.replace(temporary, path)
-    except OSError as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} cannot be written: {_why(error)}. Nothing was left there.") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _why(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder where there is none, and prove that files can be written there.
-
-    Raises
-    ------
-    DataError
-        When they cannot: now rather than at the end of a long run.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise DataError(f"{path} must be a folder to write to, got an error: {_why(error)}.") from error
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray[Any, Any]], record: dict[str, Any]) -> None:
-    # not numpy.savez: it takes no array that is named "file"
-    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, values in {_KEY: np.array(json.dumps(record)), **arrays}.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, values, allow_pickle=False)
 
 
 # -- states ----------------------------------------------------------------------------------------------
@@ -184,7 +111,7 @@ def write_state(path: str | Path, state: State, run: dict[str, Any], history: Se
         item.name: _pack(getattr(state, item.name), item.name, arrays) for item in dataclasses.fields(state)
     }
     rows = [[one.iteration, one.seconds, dict(one.values)] for one in history]
-    _write(Path(path), arrays, {"format": _FORMAT, "state": values, "run": run, "history": rows})
+    write_npz(Path(path), arrays, {"format": _FORMAT, "state": values, "run": run, "history": rows})
 
 
 def load_state(path: str | Path, problem: Problem, solver: Solver) -> State:
@@ -256,8 +183,8 @@ def _unpack(how: dict[str, Any], name: str, arrays: dict[str, np.ndarray[Any, An
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            record = json.loads(str(archive[_KEY]))
-            arrays = {name: archive[name] for name in archive.files if name != _KEY}
+            record = json.loads(str(archive[RECORD]))
+            arrays = {name: archive[name] for name in archive.files if name != RECORD}
     except FileNotFoundError:
         raise CheckpointError(
             f"{path} does not exist. Give the file that save_state or SaveEvery wrote."
@@ -274,34 +201,3 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
             f"{path} must be a recon state file, got another one of recon, such as a result."
         )
     return record, arrays
-
-
-# -- results ---------------------------------------------------------------------------------------------
-
-
-def save_result(path: Path, result: Result) -> None:
-    """Write x, variance, samples and the record of a result as one .npz file, atomically."""
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for name in ("x", "variance", "samples"):
-        value = getattr(result, name)
-        if isinstance(value, tuple):
-            arrays |= {f"{name}.{k}": as_numpy(part) for k, part in enumerate(value)}
-        elif value is not None:
-            arrays[name] = as_numpy(value)
-    for name in sorted({key for record in result.history for key in record.values}):
-        iterations, values = result.series(name)
-        arrays[f"history.{name}"] = np.array([iterations, values], dtype=np.float64)
-    _write(path, arrays, {"format": _FORMAT, **result_record(result)})
-
-
-def result_record(result: Result) -> dict[str, Any]:
-    """Everything about a result that is not an array, as JSON data."""
-    return {
-        "status": result.status.name,
-        "help": result.status.value,
-        "iterations": result.iterations,
-        "seconds": result.seconds,
-        "solver": {"class": type(result.solver).__name__, **describe(result.solver)},
-        "provenance": dict(result.provenance),
-        "last": dict(result.history[-1].values) if result.history else {},
-    }

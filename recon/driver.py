@@ -21,7 +21,8 @@ from recon.errors import CapabilityError, ParameterError, PluginError
 from recon.observers import Observer, as_observers
 from recon.params import describe, short
 from recon.problem import Problem
-from recon.solver import Fit, Record, Result, Solver, State, Status
+from recon.result import Result
+from recon.solver import Fit, Record, Solver, State, Status
 from recon.stopping import Rule, as_rule
 
 __all__ = ["choose", "iterate", "solve"]
@@ -208,7 +209,9 @@ def _run(
                     measure(state)
                     record = history[-1]
             if record is not None:
-                status = Status.DIVERGED if _diverged(problem, state, history) else rule.decide(problem, history)
+                status = (
+                    Status.DIVERGED if _diverged(problem, state, history) else rule.decide(problem, history)
+                )
             for watcher in watchers:
                 watcher.update(state, record)
     except BaseException:

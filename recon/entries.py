@@ -50,4 +50,5 @@ class Entry:
     cites: tuple[str, ...] = ()
     automatic: bool = False
 
+
 sys.modules[__name__].__class__ = vars(sys.modules["recon"])["_Listing"]

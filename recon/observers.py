@@ -21,7 +21,8 @@ from typing import Any
 from recon.checkpoint import fingerprint, write_state
 from recon.errors import DataError, ParameterError
 from recon.problem import Problem
-from recon.solver import Record, Result, Solver, State
+from recon.result import Result
+from recon.solver import Record, Solver, State
 
 __all__ = ["JsonLines", "Observer", "Progress", "SaveEvery", "as_observers"]
 

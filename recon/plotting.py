@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recon.arrays import Array, as_numpy, leaves
-from recon.checkpoint import atomic
+from recon.storage import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from recon.solver import Result
-
-__all__ = ["draw_image", "figure", "plot_result", "save_figure"]
+__all__ = ["draw_image", "draw_run", "figure", "save_figure"]
 
 
 def figure(width: float, height: float) -> Figure:
@@ -73,33 +71,29 @@ def _limits(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def plot_result(result: Result, panels: Mapping[str, Array] | None = None) -> Figure:
-    """The reconstruction, further images by name, its standard deviation where known, and the objective.
+def draw_run(images: Mapping[str, Array], iterations: Sequence[int], objective: Sequence[float]) -> Figure:
+    """Images by title, side by side, and the course of the objective.
 
     Parameters
     ----------
-    result
-        What ``solve`` returned.
-    panels
+    images
         Title to image, for example ``{"truth": x_true}``.
+    iterations, objective
+        Where the objective was recorded, and what it was.
     """
-    images: dict[str, Array] = {type(result.solver).__name__: result.x}
-    if result.variance is not None:
-        images["standard deviation"] = np.sqrt(as_numpy(leaves(result.variance)[0]))
-    images |= panels or {}
     columns = len(images) + 1
     drawn = figure(3.2 * columns, 3.2)
     axes = drawn.subplots(1, columns, squeeze=False)[0]
     for place, (title, image) in zip(axes, images.items(), strict=False):
         draw_image(place, image, title)
-    _draw_objective(axes[-1], result)
+    _draw_course(axes[-1], iterations, objective)
     return drawn
 
 
-def _draw_objective(axes: Axes, result: Result) -> None:
-    iterations, values = result.series("objective")
-    shown = [(k, v) for k, v in zip(iterations, values, strict=True) if math.isfinite(v)]
-    axes.set_title(f"objective, {result.iterations} iterations", fontsize=9)
+def _draw_course(axes: Axes, iterations: Sequence[int], objective: Sequence[float]) -> None:
+    shown = [(k, v) for k, v in zip(iterations, objective, strict=True) if math.isfinite(v)]
+    last = f", {iterations[-1]} iterations" if iterations else ""
+    axes.set_title(f"objective{last}", fontsize=9)
     axes.set_xlabel("iteration", fontsize=8)
     axes.tick_params(labelsize=7)
     if not shown:

@@ -1,4 +1,4 @@
-"""Solvers: frozen parameters, a pure ``init`` and a pure ``step``; states, records and results.
+"""Solvers: frozen parameters, a pure ``init`` and a pure ``step``; states and records.
 
     state = solver.init(problem)
     while not enough: state = solver.step(problem, state)
@@ -10,20 +10,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from recon.arrays import Array, norm, tmap
-from recon.errors import ConvergenceError
 from recon.params import Parameters
 from recon.problem import Problem
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["Fit", "Record", "Result", "Solver", "State", "Status", "relative_change"]
+__all__ = ["Fit", "Record", "Solver", "State", "Status", "relative_change"]
 
 
 class Status(Enum):
@@ -118,87 +113,3 @@ def relative_change(new: Array, old: Array) -> float:
     size = norm(new)
     change = norm(tmap(lambda a, b: a - b, new, old))
     return change / size if size else (1.0 if change else 0.0)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What ``solve`` returns.
-
-    Parameters
-    ----------
-    x
-        The reconstruction, of the library and device of the data.
-    status
-        How the run ended; ``status.value`` is a sentence.
-    history
-        Records of objective, loss and certificates; ``result.series("objective")`` gives one of them.
-    state
-        To go on: ``solve(problem, solver, state=result.state)``.
-    seconds
-        Wall time of the run.
-    solver
-        The solver that ran.
-    provenance
-        Versions, parameters, seed, and why this solver was chosen where ``solve`` chose.
-    samples, variance
-        Posterior draws and pointwise variance, from solvers that give them.
-    """
-
-    x: Array
-    status: Status
-    history: tuple[Record, ...]
-    state: State
-    seconds: float
-    solver: Solver
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    samples: Array | None = None
-    variance: Array | None = None
-
-    @property
-    def iterations(self) -> int:
-        return self.state.iteration
-
-    @property
-    def objective(self) -> float:
-        """The last objective recorded."""
-        return self.history[-1]["objective"]
-
-    def series(self, name: str) -> tuple[list[int], list[float]]:
-        """Iterations and values of one recorded figure, for plotting."""
-        rows = [record for record in self.history if name in record.values]
-        return [r.iteration for r in rows], [r.values[name] for r in rows]
-
-    def check(self) -> Result:
-        """Raise a ConvergenceError when the run did not end well; return self otherwise."""
-        if not self.status.good:
-            raise ConvergenceError(
-                f"{type(self.solver).__name__} ended with status {self.status.name} after {self.iterations} "
-                f"iterations. {self.status.value}"
-            )
-        return self
-
-    def plot(self, **panels: Array) -> Figure:
-        """The reconstruction (and further images by name) beside the course of the objective."""
-        from recon.plotting import plot_result
-
-        return plot_result(self, panels)
-
-    def save(self, path: str | Path) -> None:
-        """Write x, the variance where there is one, and the record as one .npz file, atomically."""
-        from recon.checkpoint import save_result
-
-        save_result(Path(path), self)
-
-    def __repr__(self) -> str:
-        shape = (
-            tuple(self.x.shape) if not isinstance(self.x, tuple) else tuple(tuple(a.shape) for a in self.x)
-        )
-        last = (
-            f", objective {self.objective:.6g}"
-            if self.history and "objective" in self.history[-1].values
-            else ""
-        )
-        return (
-            f"<Result of {type(self.solver).__name__}: x {shape}, {self.status.name} after {self.iterations} "
-            f"iterations{last}, {self.seconds:.2f} s>"
-        )

@@ -184,7 +184,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_run(fails, tmp_pa
         raise PermissionError(errno.EACCES, "Permission denied")
 
     (tmp_path / "results").mkdir()
-    monkeypatch.setattr("recon.checkpoint.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("recon.storage.tempfile.TemporaryFile", refuse)
     monkeypatch.setattr("recon.driver.solve", lambda *args, **options: pytest.fail("it ran"))
     fails(QUICK, 1, "results must be a folder to write to, got an error: permission denied.")
 
@@ -288,7 +288,7 @@ def test_a_full_disk_without_root(tmp_path, capsys, monkeypatch):
         assert main(["run", str(file)]) == 1
     assert capsys.readouterr().err == f"Error: {os.strerror(errno.ENOSPC)}\n"
     with monkeypatch.context() as patch:
-        patch.setattr("recon.checkpoint._flush", lambda path: full(0, 0, 0))
+        patch.setattr("recon.storage._flush", lambda path: full(0, 0, 0))
         assert main(["run", str(file), "--overwrite"]) == 1
     assert capsys.readouterr().err == (
         f"Error: {tmp_path / 'results' / 'result.npz'} cannot be written: {FULL}. Nothing was left there.\n"

@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(small, tmp_pa
     def refuse(**kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("recon.checkpoint.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("recon.storage.tempfile.TemporaryFile", refuse)
     assert main(["demo", "--output", str(tmp_path)]) == 1
     assert "must be a folder to write to, got an error: read-only file system." in capsys.readouterr().err
 
@@ -116,7 +116,7 @@ def test_a_full_disk(small, tmp_path, capsys, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("recon.checkpoint._flush", full)
+    monkeypatch.setattr("recon.storage._flush", full)
     assert main(["demo", "--output", str(tmp_path), "--json"]) == 1
     out, err = capsys.readouterr()
     assert out == ""

@@ -16,7 +16,7 @@ from recon_proximal import Fista
 import recon
 from recon import L1, ArraySpec, Identity, Problem
 from recon.errors import DataError
-from recon.plotting import draw_image, figure, plot_result, save_figure
+from recon.plotting import draw_image, figure, save_figure
 from recon.solver import Record
 
 IMAGE = np.arange(30.0).reshape(5, 6)
@@ -53,7 +53,7 @@ def test_a_result_beside_other_images_and_its_objective(result, tmp_path):
 
 
 def test_the_standard_deviation_is_drawn_where_it_is_known(result):
-    drawn = plot_result(dataclasses.replace(result, variance=np.full((5, 6), 4.0)))
+    drawn = dataclasses.replace(result, variance=np.full((5, 6), 4.0)).plot()
     assert titles(drawn)[:2] == ["Fista", "standard deviation"]
     assert np.array_equal(shown(drawn.axes[1]), np.full((5, 6), 2.0))
 
@@ -107,7 +107,7 @@ def test_outliers_do_not_decide_the_grey_levels():
 @pytest.mark.parametrize("values", [[], [np.inf, np.nan], [3.0, -1.0], [np.nan, 2.0, 1.0]])
 def test_objectives_of_every_sort(result, values, tmp_path):
     records = tuple(Record(k, 0.0, {"objective": value}) for k, value in enumerate(values))
-    drawn = plot_result(dataclasses.replace(result, history=records))
+    drawn = dataclasses.replace(result, history=records).plot()
     axes, good = drawn.axes[-1], [v for v in values if np.isfinite(v)]
     assert [text.get_text() for text in axes.texts] == ([] if good else ["not finite"])
     assert [list(line.get_ydata()) for line in axes.lines] == ([good] if good else [])

@@ -83,7 +83,11 @@ BAD = np.array([1.0, np.nan, np.inf])
             ArrayError,
             "Problem.data must be real floating point, got int64.",
         ),
-        (lambda: Problem(Matrix(M), list(Y)), ArrayError, "Problem.data must be an array of NumPy, CuPy, torch"),
+        (
+            lambda: Problem(Matrix(M), list(Y)),
+            ArrayError,
+            "Problem.data must be an array of NumPy, CuPy, torch",
+        ),
         (
             lambda: Problem(Matrix(M), BAD),
             ArrayError,

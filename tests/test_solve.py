@@ -20,15 +20,7 @@ from recon_proximal import Cgls, Fista, Pdhg
 
 import recon
 from recon import L1, TV, ArraySpec, Identity, Matrix, Problem, Solver, State, Status
-from recon.checkpoint import (
-    atomic,
-    data_digest,
-    fingerprint,
-    load_history,
-    load_state,
-    make_folder,
-    save_state,
-)
+from recon.checkpoint import data_digest, fingerprint, load_history, load_state, save_state
 from recon.errors import (
     ArrayError,
     CheckpointError,
@@ -40,6 +32,7 @@ from recon.errors import (
 from recon.observers import JsonLines, Observer, Progress, SaveEvery, as_observers
 from recon.solver import Record, relative_change
 from recon.stopping import Change, Discrepancy, Gap, MaxIterations, MaxSeconds, Target, as_rule
+from recon.storage import atomic, make_folder
 
 RNG = np.random.default_rng(11)
 MATRIX, DATA = RNG.standard_normal((12, 8)), RNG.standard_normal(12)
@@ -901,7 +894,7 @@ def full_disk(monkeypatch):
     """A function that fills the disk: from then on every archive takes 300 bytes and no more."""
 
     def fill():
-        monkeypatch.setattr("recon.checkpoint.zipfile.ZipFile", _limited_zip(300))
+        monkeypatch.setattr("recon.storage.zipfile.ZipFile", _limited_zip(300))
 
     return fill
 
@@ -958,7 +951,7 @@ class Killed(BaseException):
     """Stands for whatever ends a process between two instructions, as far as Python can tell."""
 
 
-@pytest.mark.parametrize("where", ["recon.checkpoint.os.replace", "recon.checkpoint._flush"])
+@pytest.mark.parametrize("where", ["recon.storage.os.replace", "recon.storage._flush"])
 @pytest.mark.parametrize("cause", [Killed, KeyboardInterrupt])
 def test_a_write_that_is_killed_leaves_the_old_file(tmp_path, monkeypatch, where, cause):
     path = tmp_path / "s.npz"
@@ -1038,7 +1031,7 @@ def test_make_folder(tmp_path, monkeypatch):
     def refuse(**kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("recon.checkpoint.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("recon.storage.tempfile.TemporaryFile", refuse)
     with pytest.raises(DataError, match=r"must be a folder to write to, got an error: permission denied."):
         make_folder(tmp_path)
 

@@ -48,8 +48,8 @@ def command(folder: Path, as_json: bool) -> None:
     against the filtered back projection of all 720 views; MCC is Matthews' correlation of the image,
     thresholded by Otsu's rule, with the challenge's segmentation.
     """
-    from recon.checkpoint import make_folder
     from recon.cli.output import console, table, write_json
+    from recon.storage import make_folder
 
     make_folder(folder)
     reference, rows = reconstruct(lambda text: None if as_json else click.echo(text, err=True))
@@ -141,7 +141,7 @@ def _draw(path: Path, reference: Any, rows: list[Row]) -> None:
 def _save(path: Path, reference: Any, rows: list[Row]) -> None:
     import numpy as np
 
-    from recon.checkpoint import atomic
+    from recon.storage import atomic
 
     images = {f"{row.case} {row.method}": row.image for row in rows}
     with atomic(path) as temporary, temporary.open("wb") as file:

@@ -23,7 +23,7 @@ from recon.errors import ConfigError, DataError, MissingExtraError, ReconError
 
 if TYPE_CHECKING:
     from recon.config import Run
-    from recon.solver import Result
+    from recon.result import Result
 
 __all__ = ["command"]
 
@@ -97,7 +97,7 @@ def _prepare(run: Run, folder: Path, overwrite: bool, resume: bool) -> None:
     """Refuse early whatever would fail at the end of a long run."""
     from importlib.util import find_spec
 
-    from recon.checkpoint import make_folder
+    from recon.storage import make_folder
 
     existing = [name for name in _RESULTS if (folder / name).exists()]
     if existing and not overwrite:
@@ -189,7 +189,7 @@ def _interruption(saved: Path, command_line: str) -> Iterator[None]:
 def _record(run: Run, result: Result) -> dict[str, Any]:
     """Everything needed to repeat the run, and what came out, as JSON data."""
     from recon import registry
-    from recon.checkpoint import data_digest, result_record
+    from recon.checkpoint import data_digest
     from recon.cli import machine
 
     notes = {k: v for k, v in run.sample.notes.items() if isinstance(v, str | int | float)}
@@ -199,7 +199,7 @@ def _record(run: Run, result: Result) -> dict[str, Any]:
         "config": run.table,
         "seed": run.seed,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        **result_record(result),
+        **result.record(),
         "data": {
             "sha256": data_digest(run.problem.data),
             "operator": repr(run.problem.operator),
@@ -242,8 +242,8 @@ def _against_truth(truth: Any, x: Any) -> dict[str, Any]:
 def _write(run: Run, folder: Path, result: Result, record: dict[str, Any]) -> None:
     """All files into a folder beside their places, then each to its place: a full disk leaves what was there."""
     from recon.arrays import leaves
-    from recon.checkpoint import atomic
-    from recon.plotting import plot_result, save_figure
+    from recon.plotting import save_figure
+    from recon.storage import atomic
 
     with _aside(folder) as aside:
         if "npz" in run.output.formats:
@@ -254,7 +254,7 @@ def _write(run: Run, folder: Path, result: Result, record: dict[str, Any]) -> No
             _write_by_plugin(aside / "result.zarr", dict(zip(names, parts, strict=True)), record)
         if run.output.picture:
             panels = {} if run.sample.truth is None else {"truth": run.sample.truth}
-            save_figure(aside / "result.png", plot_result(result, panels))
+            save_figure(aside / "result.png", result.plot(**panels))
         with atomic(aside / "result.json") as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         for name in _RESULTS:  # the record comes last, as the mark that all is there

@@ -99,7 +99,9 @@ def _combed(view: Any, middle: Any) -> tuple[Any, Any]:
     counts = np.diff(np.append(first, view.size))
     last = first + counts - 1
     gap = (middle[last] - middle[first]) / np.maximum(counts - 1, 1)
-    stride = np.clip(np.rint(1.0 / np.maximum(gap, 1.0 / WIDTH)), 1, np.maximum(counts // WIDTH, 1)).astype(np.int64)
+    stride = np.clip(np.rint(1.0 / np.maximum(gap, 1.0 / WIDTH)), 1, np.maximum(counts // WIDTH, 1)).astype(
+        np.int64
+    )
     place = np.arange(view.size) - np.repeat(first, counts)
     teeth = np.repeat(stride, counts)
     family = view * WIDTH + place % teeth  # stride <= WIDTH, so families of different views never meet

@@ -1,0 +1,127 @@
+"""What ``solve`` returns: the reconstruction, how the run ended, its history, and how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recon.arrays import Array, as_numpy, leaves
+from recon.errors import ConvergenceError
+from recon.params import describe
+from recon.solver import Record, Solver, State, Status
+from recon.storage import write_npz
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What ``solve`` returns.
+
+    Parameters
+    ----------
+    x
+        The reconstruction, of the library and device of the data.
+    status
+        How the run ended; ``status.value`` is a sentence.
+    history
+        Records of objective, loss and certificates; ``result.series("objective")`` gives one of them.
+    state
+        To go on: ``solve(problem, solver, state=result.state)``.
+    seconds
+        Wall time of the run.
+    solver
+        The solver that ran.
+    provenance
+        Versions, parameters, seed, and why this solver was chosen where ``solve`` chose.
+    samples, variance
+        Posterior draws and pointwise variance, from solvers that give them.
+    """
+
+    x: Array
+    status: Status
+    history: tuple[Record, ...]
+    state: State
+    seconds: float
+    solver: Solver
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    samples: Array | None = None
+    variance: Array | None = None
+
+    @property
+    def iterations(self) -> int:
+        return self.state.iteration
+
+    @property
+    def objective(self) -> float:
+        """The last objective recorded."""
+        return self.history[-1]["objective"]
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Iterations and values of one recorded figure, for plotting."""
+        rows = [record for record in self.history if name in record.values]
+        return [r.iteration for r in rows], [r.values[name] for r in rows]
+
+    def check(self) -> Result:
+        """Raise a ConvergenceError when the run did not end well; return self otherwise."""
+        if not self.status.good:
+            raise ConvergenceError(
+                f"{type(self.solver).__name__} ended with status {self.status.name} after {self.iterations} "
+                f"iterations. {self.status.value}"
+            )
+        return self
+
+    def plot(self, **panels: Array) -> Figure:
+        """The reconstruction (and further images by name) beside the course of the objective."""
+        from recon.plotting import draw_run
+
+        images: dict[str, Array] = {type(self.solver).__name__: self.x}
+        if self.variance is not None:
+            images["standard deviation"] = np.sqrt(as_numpy(leaves(self.variance)[0]))
+        return draw_run(images | panels, *self.series("objective"))
+
+    def save(self, path: str | Path) -> None:
+        """Write x, the variance where there is one, and the record as one .npz file, atomically."""
+        arrays: dict[str, Any] = {}
+        for name in ("x", "variance", "samples"):
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                arrays |= {f"{name}.{k}": as_numpy(part) for k, part in enumerate(value)}
+            elif value is not None:
+                arrays[name] = as_numpy(value)
+        for name in sorted({key for record in self.history for key in record.values}):
+            arrays[f"history.{name}"] = np.array(self.series(name), dtype=np.float64)
+        write_npz(Path(path), arrays, {"format": 1, **self.record()})
+
+    def record(self) -> dict[str, Any]:
+        """Everything that is not an array, as JSON data."""
+        return {
+            "status": self.status.name,
+            "help": self.status.value,
+            "iterations": self.iterations,
+            "seconds": self.seconds,
+            "solver": {"class": type(self.solver).__name__, **describe(self.solver)},
+            "provenance": dict(self.provenance),
+            "last": dict(self.history[-1].values) if self.history else {},
+        }
+
+    def __repr__(self) -> str:
+        shape = (
+            tuple(self.x.shape) if not isinstance(self.x, tuple) else tuple(tuple(a.shape) for a in self.x)
+        )
+        last = (
+            f", objective {self.objective:.6g}"
+            if self.history and "objective" in self.history[-1].values
+            else ""
+        )
+        return (
+            f"<Result of {type(self.solver).__name__}: x {shape}, {self.status.name} after {self.iterations} "
+            f"iterations{last}, {self.seconds:.2f} s>"
+        )
