@@ -27,8 +27,8 @@ class Status(Enum):
     CONVERGED = "The stopping rule of convergence was met."
     DISCREPANCY = "The residual fell to the noise level: going on would fit the noise."
     MAX_ITERATIONS = (
-        "The iteration limit came first. Raise it, loosen the tolerance, or start from this result "
-        "(solve(problem, solver, state=result.state))."
+        "The iteration limit came first. Raise it or loosen the tolerance; in Python, "
+        "solve(problem, solver, state=result.state) goes on from here."
     )
     TIME = "The time limit came first. Start again from result.state to go on."
     TARGET = "The target value of the objective was reached."
