@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 
 from recon.errors import DataError
 
-__all__ = ["RECORD", "atomic", "make_folder", "write_npz"]
+__all__ = ["RECORD", "atomic", "make_folder", "unbroken", "write_npz"]
 
 RECORD = "recon"
 """Name of the JSON text among the arrays of a file that :func:`write_npz` wrote."""
@@ -31,26 +33,46 @@ def atomic(path: Path) -> Iterator[Path]:
         When the folder is missing, not writable, or the disk is full; nothing is left behind.
     """
     path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {_why(error)}.") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        _flush(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; a result follows the user's umask
-        os.replace(temporary, path)
-    except OSError as error:
-        if isinstance(error, DataError):
+    temporary = path.parent / f".{path.stem}-{os.urandom(4).hex()}{path.suffix}"
+    with unbroken():
+        try:
+            temporary.open("xb").close()
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+        except DataError:
             raise
-        raise DataError(f"{path} cannot be written: {_why(error)}. Nothing was left there.") from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {_why(error)}. Nothing was left there.") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def unbroken() -> Iterator[None]:
+    """Let the first Ctrl-C wait until the block has ended; a second one does not wait.
+
+    An archive that is broken off in the middle raises its own errors instead of KeyboardInterrupt.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    caught: list[Any] = []
+
+    def later(number: int, frame: Any) -> None:
+        caught.append(frame)
+        if len(caught) > 1:
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, later)
+    try:
+        yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        signal.signal(signal.SIGINT, before)
+        if len(caught) == 1:
+            before(signal.SIGINT, caught[0])
 
 
 def _flush(path: Path) -> None:

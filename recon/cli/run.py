@@ -10,7 +10,6 @@ import os
 import platform
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,7 +242,7 @@ def _write(run: Run, folder: Path, result: Result, record: dict[str, Any]) -> No
     """All files into a folder beside their places, then each to its place: a full disk leaves what was there."""
     from recon.arrays import leaves
     from recon.plotting import save_figure
-    from recon.storage import atomic
+    from recon.storage import atomic, unbroken
 
     with _aside(folder) as aside:
         if "npz" in run.output.formats:
@@ -257,26 +256,31 @@ def _write(run: Run, folder: Path, result: Result, record: dict[str, Any]) -> No
             save_figure(aside / "result.png", result.plot(**panels))
         with atomic(aside / "result.json") as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        for name in _RESULTS:  # the record comes last, as the mark that all is there
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
-            if (aside / name).exists():
-                os.replace(aside / name, folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)  # of an earlier run, with other formats
+        with unbroken():
+            _put(aside, folder)
+
+
+def _put(aside: Path, folder: Path) -> None:
+    """Each result to its place; the record comes last, as the mark that all is there."""
+    for name in _RESULTS:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        if (aside / name).exists():
+            os.replace(aside / name, folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)  # of an earlier run, with other formats
 
 
 @contextlib.contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
     """A hidden folder for files in the making, gone when the block ends."""
-    aside = folder
+    aside = folder / f".recon-{os.urandom(4).hex()}"
     try:
-        aside = Path(tempfile.mkdtemp(prefix=".recon-", dir=folder))
+        aside.mkdir()
         yield aside
         shutil.rmtree(aside)
     except BaseException as error:
-        if aside != folder:
-            _remove(aside)
+        _remove(aside)
         if isinstance(error, DataError):
             raise DataError(str(error).replace(str(aside), str(folder))) from error
         if isinstance(error, OSError):
