@@ -209,9 +209,8 @@ def _run(
                     measure(state)
                     record = history[-1]
             if record is not None:
-                status = (
-                    Status.DIVERGED if _diverged(problem, state, history) else rule.decide(problem, history)
-                )
+                lost = _diverged(problem, state, history)
+                status = Status.DIVERGED if lost else rule.decide(problem, history)
             for watcher in watchers:
                 watcher.update(state, record)
     except BaseException:

@@ -162,6 +162,15 @@ def test_zarr_that_is_missing_fails_before_the_run(run, tmp_path, monkeypatch):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_format_that_no_plugin_writes(run, tmp_path, monkeypatch):
+    found = registry.hooks
+    monkeypatch.setattr(registry, "hooks", lambda name: [] if name == "recon_write" else found(name))
+    code, _, err = run(QUICK.replace("picture = false", 'formats = ["npz", "zarr"]'))
+    assert code == 1
+    assert err == "Error: result.zarr must be of a format that a plugin writes, got '.zarr'.\n"
+    assert listing(tmp_path / "results") == ["state.npz"]  # the work is kept for --resume
+
+
 def test_existing_results_stay_unless_overwritten(run, tmp_path):
     assert run(QUICK)[0] == 0
     results = tmp_path / "results"

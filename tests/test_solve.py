@@ -9,7 +9,9 @@ import json
 import math
 import os
 import pickle
+import signal
 import sys
+import threading
 import zipfile
 from dataclasses import dataclass
 
@@ -32,7 +34,7 @@ from recon.errors import (
 from recon.observers import JsonLines, Observer, Progress, SaveEvery, as_observers
 from recon.solver import Record, relative_change
 from recon.stopping import Change, Discrepancy, Gap, MaxIterations, MaxSeconds, Target, as_rule
-from recon.storage import atomic, make_folder
+from recon.storage import atomic, make_folder, unbroken
 
 RNG = np.random.default_rng(11)
 MATRIX, DATA = RNG.standard_normal((12, 8)), RNG.standard_normal(12)
@@ -985,6 +987,53 @@ def test_a_write_that_is_killed_in_the_middle_of_the_arrays(tmp_path, monkeypatc
         save_state(path, State(2, np.ones(3)), still(), Halving())
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["s.npz"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_waits_for_the_end_of_a_write(tmp_path):
+    path = tmp_path / "a"
+
+    def write(times):
+        with atomic(path) as temporary:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+            temporary.write_text("whole")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        write(1)
+    assert path.read_text() == "whole"
+    path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        write(2)
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGINT) is before
+    write(0)
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_other_ways_with_ctrl_c_are_left_alone():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with unbroken():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        seen = []
+        signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+        with unbroken():
+            signal.raise_signal(signal.SIGINT)
+            assert seen == []
+        assert seen == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_writing_in_another_thread(tmp_path):
+    state = State(1, np.zeros(3))
+    thread = threading.Thread(target=save_state, args=(tmp_path / "s.npz", state, still(), Halving()))
+    thread.start()
+    thread.join()
+    assert load_state(tmp_path / "s.npz", still(), Halving()).iteration == 1
 
 
 def test_atomic_refuses_places_that_cannot_be_written(tmp_path):

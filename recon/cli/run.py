@@ -131,24 +131,15 @@ def _execute(
     saved = folder / "state.npz"
     state = load_state(saved, run.problem, solver) if resume else None
     history = load_history(saved) if resume else ()
-    observers: list[Observer] = [
-        SaveEvery(saved, run.output.save_every, at_end=False),
-        *_plugin_observers(),
-    ]
+    keeper = SaveEvery(saved, run.output.save_every, at_end=False)
+    observers: list[Observer] = [keeper, *_plugin_observers()]
     if not quiet:
         click.echo(f"{run.title}: {run.problem.operator!r}")
         click.echo(f"solver {type(solver).__name__} ({reason})")
         observers.append(Progress(run.stopping.iterations))
     with _interruption(saved, command_line):
-        result = solve(
-            run.problem,
-            solver,
-            stop=run.stopping.rule(),
-            state=state,
-            history=history,
-            observers=observers,
-            seed=run.seed,
-        )
+        how: dict[str, Any] = {"stop": run.stopping.rule(), "observers": observers, "seed": run.seed}
+        result = solve(run.problem, solver, state=state, history=history, **how)
         try:
             record = {**_record(run, result), "resumed_from": None if state is None else state.iteration}
             _write(run, folder, result, record)
