@@ -194,12 +194,26 @@ def _check_leaf(x: Array, spec: ArraySpec, owner: str) -> tuple[int, ...]:
     wanted = "real floating" if spec.kind == "real" else "complex floating"
     if isinstance(x, np.ndarray):  # a tenth of the time of isdtype, on the path of every product
         fits = x.dtype.kind == ("f" if spec.kind == "real" else "c")
+        if fits and (x.dtype.char not in "fdFD" or not x.dtype.isnative or type(x).__name__ == "MaskedArray"):
+            raise _unusual(x, owner)
     else:
         fits = xp.isdtype(x.dtype, wanted)
     if not fits:
         cast = "float64" if spec.kind == "real" else "complex128"
         raise ArrayError(f"{owner} must be {wanted} point, got {x.dtype}. Convert it, for example to {cast}.")
     return shape[:split]
+
+
+def _unusual(x: np.ndarray[Any, Any], owner: str) -> ArrayError:
+    """The error for NumPy arrays that other libraries do not have and that would be cast silently."""
+    if type(x).__name__ == "MaskedArray":
+        return ArrayError(
+            f"{owner} must be a plain array, got a MaskedArray. Fill it, and give the masked entries weight 0 "
+            "with WeightedLeastSquares."
+        )
+    wanted = "complex64 or complex128" if x.dtype.kind == "c" else "float32 or float64"
+    got = x.dtype.name if x.dtype.isnative else f"{x.dtype.name} in foreign byte order"
+    return ArrayError(f"{owner} must be {wanted}, got {got}. Convert it with astype.")
 
 
 def _dots(shape: tuple[int, ...]) -> str:
@@ -213,9 +227,21 @@ def batch_of(x: Array, spec: Spec) -> tuple[int, ...]:
 
 
 def vdot(x: Array, y: Array) -> complex | float:
-    """The Euclidean product sum conj(x) y over everything, as a Python number."""
+    """The Euclidean product sum conj(x) y over everything, as a Python number.
+
+    Single precision is summed again in double where the sum comes near the limits of float32.
+    """
     if isinstance(x, tuple):
         return sum(vdot(a, b) for a, b in zip(x, y, strict=True))
+    value = _vdot(x, y)
+    xp = namespace(x)
+    if 1e-30 < abs(value) < 1e30 or x.dtype not in (xp.float32, xp.complex64):
+        return value
+    wide = np.complex128 if isinstance(value, complex) else np.float64
+    return _vdot(as_numpy(x).astype(wide), as_numpy(y).astype(wide))
+
+
+def _vdot(x: Any, y: Any) -> complex | float:
     if type(x) is np.ndarray and type(y) is np.ndarray:
         value = np.vdot(x, y)  # BLAS
         return complex(value) if np.iscomplexobj(value) else float(value)

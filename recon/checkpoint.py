@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,20 @@ def _identity(part: Any) -> Any:
         return part
     if isinstance(part, tuple | list):
         return [_identity(one) for one in part]
+    if isinstance(part, dict):
+        return [[_identity(name), _identity(value)] for name, value in part.items()]
     if isinstance(part, Operator | Prior | Loss | ArraySpec) or dataclasses.is_dataclass(part):
         if dataclasses.is_dataclass(part):
             contents = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-        else:  # names with an underscore may be caches, which come and go
-            contents = {name: value for name, value in vars(part).items() if not name.startswith("_")}
-        return {"class": type(part).__qualname__, **{name: _identity(v) for name, v in contents.items()}}
+        else:  # plans and cached properties come and go
+            cached = {
+                n for c in type(part).__mro__ for n, v in vars(c).items() if isinstance(v, cached_property)
+            }
+            contents = {name: value for name, value in vars(part).items() if name not in {"_plans", *cached}}
+        return {
+            "class": f"{type(part).__module__}.{type(part).__qualname__}",
+            **{name: _identity(v) for name, v in contents.items()},
+        }
     if hasattr(part, "shape") and hasattr(part, "dtype"):
         return data_digest(part)
     return repr(part) if isinstance(part, complex) else type(part).__qualname__

@@ -182,7 +182,16 @@ class _Where:
             raise self.error(key, "must have a name", f"got {got}", f"`recon list {kind}` shows them.")
         with self.errors(key):
             cls = registry.get(kind, name)
-            return make(cls, {k: self.value(v, kind, key) for k, v in values.items()})
+            values = {k: self.value(v, kind, key) for k, v in values.items()}
+            try:
+                return make(cls, values)
+            except ParameterError:
+                for k, v in values.items():
+                    if _ragged(v):
+                        raise ParameterError(
+                            f"{k} must have rows of one length, got rows of different length. Check the brackets."
+                        ) from None
+                raise
 
     def value(self, value: Any, kind: str, key: str) -> Any:
         """Plain TOML, what a table of :mod:`recon.values` stands for, or ({name, ...}) one more of the same kind."""
@@ -197,9 +206,25 @@ class _Where:
                 for one in value:
                     if one not in keys:
                         raise self.unknown(one, keys, key)
-                return read(self.file.parent, value)
+                return self.read(read, value)
         known = " or ".join("{" + ", ".join(keys) + "}" for keys in TABLES)
         raise ParameterError(f"A table as a value must be {known}, got {{{', '.join(value)}}}.")
+
+    def read(self, read: Any, table: Mapping[str, Any]) -> Any:
+        """What a table stands for; a folder that no plugin reads is called a folder."""
+        try:
+            return read(self.file.parent, table)
+        except DataError as error:
+            path = self.file.parent / str(table["file"])
+            if path.is_dir() and "of a format that a plugin reads" in str(error):
+                raise DataError(f"{path} must be a data file, got a folder. Name the file in it.") from None
+            raise
+
+
+def _ragged(value: Any) -> bool:
+    """Whether a value is a list of lists of different lengths."""
+    rows = value if isinstance(value, list) else []
+    return len({len(row) if isinstance(row, list) else 0 for row in rows}) > 1
 
 
 class _Renamed:
@@ -232,13 +257,12 @@ def _sample(table: Mapping[str, Any], where: _Where) -> Sample:
     if "operator" not in table:
         raise where.error("operator", "must be given with a data file", "got none", "`recon list operator`.")
     operator = where.named("operator", table["operator"])
-    folder = where.file.parent
     with where.errors("data"):
-        values = _floating(from_file(folder, data), data, where)
+        values = _floating(where.read(from_file, data), data, where)
         noise = _noise(data, where)
         truth = None
         if "truth" in data:
-            truth = from_file(folder, {"file": data["truth"], "key": data.get("truth_key")})
+            truth = where.read(from_file, {"file": data["truth"], "key": data.get("truth_key")})
             _check_truth(truth, operator, where)
     return Sample(operator, values, truth, noise, {"source": str(data["file"])})
 

@@ -22,7 +22,7 @@ from recon.observers import Observer, as_observers
 from recon.params import describe, short
 from recon.problem import Problem
 from recon.result import Result
-from recon.solver import Fit, Record, Solver, State, Status
+from recon.solver import Fit, Record, Solver, State, Status, relative_change
 from recon.stopping import Rule, as_rule
 
 __all__ = ["choose", "iterate", "solve"]
@@ -188,8 +188,10 @@ def _run(
     """Step until a rule decides; observers are told of a broken-off run before its exception goes on."""
     horizons = rule.horizons()
 
-    def measure(current: State) -> None:
+    def measure(current: State, previous: State | None = None) -> None:
         values = {name: float(value) for name, value in solver.measure(problem, current).items()}
+        if previous is not None:
+            values.setdefault("change", relative_change(current.x, previous.x))
         history.append(Record(current.iteration, time.perf_counter() - begin, values))
 
     try:
@@ -204,9 +206,9 @@ def _run(
         while status is None:
             record = None
             with np.errstate(over="ignore", invalid="ignore"):
-                state = solver.step(problem, state)
+                previous, state = state, solver.step(problem, state)
                 if state.iteration % every == 0 or state.iteration in horizons:
-                    measure(state)
+                    measure(state, previous)
                     record = history[-1]
             if record is not None:
                 lost = _diverged(problem, state, history)
@@ -241,8 +243,8 @@ def _diverged(problem: Problem, state: State, history: list[Record]) -> bool:
     first, last = history[0].values.get("loss", math.inf), history[-1].values.get("loss", 0.0)
     if not finite(state.x) or math.isnan(last):
         return True
-    if not 0.0 < first < math.inf or last <= _LOST * first:
-        return False
+    if not 0.0 < first < math.inf or last <= _LOST * first or last == math.inf:
+        return False  # an infinite loss is an iterate outside the domain of a Poisson loss, on its way in
     # a run that starts at a solution has next to no loss at first: then the loss of predicting 0 is the measure
     nothing = problem.loss.value(tmap(lambda leaf: 0 * leaf, problem.data), problem.data)
     return last > _LOST * nothing

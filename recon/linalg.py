@@ -54,9 +54,11 @@ def norm(
 ) -> float:
     """The operator norm ||A||, estimated from below and raised by a margin.
 
-    Power iteration on A^H A stops when the estimate of ||A||^2 grows by less than ``tol`` relative; the result
-    is ``margin`` times the estimate, but never more than the certified bound. One forward and one adjoint per
-    iteration, two arrays of the domain.
+    Power iteration on A^H A from a random start, read through the whole Krylov space it spans (Lanczos): the
+    largest Ritz value is never below power iteration's estimate and closes in much faster. It stops when that
+    value has grown by less than ``tol`` relative in three steps running, after ten steps at least: a rare
+    large mode needs log(n) steps to show. The result is ``margin`` times the estimate, but never more than
+    the certified bound. One forward and one adjoint per iteration, three arrays of the domain.
 
     Parameters
     ----------
@@ -78,19 +80,41 @@ def norm(
     if margin < 1:
         raise ParameterError(f"norm.margin must be >= 1, got {margin}. Power iteration converges from below.")
     like = np.zeros(1) if like is None else like
-    x = random_normal(operator.domain, like, np.random.default_rng(seed))
-    square = 0.0
-    for _ in range(iterations):
-        length = array_norm(x)
-        if length == 0.0:
-            return 0.0
-        x = normal(operator, tmap(lambda leaf: leaf / length, x))  # noqa: B023
-        previous, square = square, array_norm(x)
-        if square - previous <= tol * square:
-            break
+    square = _largest_eigenvalue(operator, like, iterations, tol, seed)
     estimate = margin * square**0.5
     bound = norm_bound(operator)
     return float(estimate if bound is None else min(estimate, bound))
+
+
+def _largest_eigenvalue(operator: Operator, like: Array, iterations: int, tol: float, seed: int) -> float:
+    """The largest Ritz value of A^H A (Golub and Van Loan, algorithm 10.1.1, without reorthogonalisation)."""
+    v = random_normal(operator.domain, like, np.random.default_rng(seed))
+    beta = array_norm(v)
+    if beta == 0.0:
+        return 0.0
+    v = _scaled(1.0 / beta, v)
+    before, beta = v, 0.0
+    diagonal: list[float] = []
+    beside: list[float] = []
+    square, calm = 0.0, 0
+    for k in range(iterations):
+        w = axpy(-beta, before, normal(operator, v))
+        alpha = vdot(v, w).real
+        w = axpy(-alpha, v, w)
+        diagonal.append(alpha)
+        matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+        previous, square = square, max(float(np.linalg.eigvalsh(matrix)[-1]), 0.0)
+        calm = calm + 1 if square - previous <= tol * square else 0
+        beta = array_norm(w)
+        if (calm >= 3 and k >= 9) or beta <= 1e-12 * square:  # beta = 0: the space is exhausted
+            break
+        beside.append(beta)
+        before, v = v, _scaled(1.0 / beta, w)
+    return square
+
+
+def _scaled(factor: float, x: Array) -> Array:
+    return tmap(lambda leaf: factor * leaf, x)
 
 
 def absolute_sums(operator: Operator, like: Array) -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge
+from array_api_compat import is_array_api_obj
 
 from recon.arrays import Array, as_numpy, device_of, is_complex, leaves, namespace, real_like, tmap, vdot
 from recon.errors import ArrayError, ParameterError, ShapeError
@@ -102,6 +103,7 @@ class WeightedLeastSquares(Parameters, Loss):
     weights: Annotated[Any, Doc("array like the data, >= 0; inverse variance of each entry")]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", tmap(_frozen, self.weights))
         for leaf in leaves(self.weights):
             values = as_numpy(leaf)
             if values.dtype.kind not in "fiu" or not np.isfinite(values).all() or (values < 0).any():
@@ -152,6 +154,15 @@ def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return len(shape) <= len(target) and all(n in (1, m) for n, m in zip(shape, tail, strict=True))
 
 
+def _frozen(w: Any) -> Any:
+    """A copy that later changes of the caller's array do not reach."""
+    if not isinstance(w, np.ndarray):
+        return namespace(w).asarray(w, copy=True) if is_array_api_obj(w) else np.array(w)
+    copy = w.copy()
+    copy.setflags(write=False)
+    return copy
+
+
 def _weights_like(w: Any, x: Any) -> Any:
     real = real_like(0.0, x).dtype
     same = type(w) is type(x) and w.dtype == real and device_of(w) == device_of(x)
@@ -194,7 +205,13 @@ class Poisson(Parameters, Loss):
         return float(xp.sum(mean - y + y * xp.log(ratio)))
 
     def gradient(self, prediction: Array, data: Array) -> Array:
-        return tmap(lambda p, y: 1.0 - y / (p + self.background), prediction, data)
+        def one(p: Any, y: Any) -> Any:
+            xp = namespace(p, y)
+            counted = y > 0  # where nothing was counted the slope is 1, at p + b = 0 too
+            mean = xp.where(counted, p + self.background, xp.ones_like(p))
+            return 1.0 - xp.where(counted, y / mean, xp.zeros_like(p))
+
+        return tmap(one, prediction, data)
 
     def prox(self, v: Array, t: Any, data: Array) -> Array:
         """Positive root w = p + b of w^2 + (t - v - b) w - t y = 0, in the form without cancellation."""

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 
 from recon.arrays import Array, as_numpy, batch_of, check_array, finite, leaves, namespace, zeros
 from recon.errors import ArrayError, CapabilityError, ParameterError, ShapeError
 from recon.losses import LeastSquares, Loss
 from recon.operator import Operator, capability
+from recon.params import short
 from recon.priors.base import Prior
 
 __all__ = ["Problem"]
@@ -64,6 +66,13 @@ class Problem:
         if not isinstance(self.loss, Loss):
             raise ParameterError(f"Problem.loss must be a Loss, got {type(self.loss).__name__}.")
         check_array(self.data, self.operator.codomain, "Problem.data")
+        if 0 in self.batch:
+            raise ShapeError(f"Problem.data must hold at least one sample, got batch axes {self.batch}.")
+        if any(getattr(leaf, "requires_grad", False) for leaf in leaves(self.data)):
+            raise ArrayError(
+                "Problem.data must not require gradients: solvers would keep the graph of the whole run. "
+                "Give data.detach()."
+            )
         if not finite(self.data):
             raise ArrayError(
                 f"Problem.data must be finite, got {_count_bad(self.data)}. Mask or replace those entries first."
@@ -80,20 +89,24 @@ class Problem:
             return
         if isinstance(noise, str):
             raise ParameterError(f"Problem.noise must be a number, an array or 'estimate', got {noise!r}.")
-        if isinstance(noise, numbers.Real):
+        if isinstance(noise, numbers.Real) and not isinstance(noise, bool):
             if not (float(noise) > 0 and np.isfinite(float(noise))):
                 raise ParameterError(
                     f"Problem.noise must be > 0, got {noise}. Leave it out when it is not known."
                 )
             return
+        if not all(is_array_api_obj(leaf) for leaf in leaves(noise)):
+            raise ParameterError(
+                f"Problem.noise must be a number, an array or 'estimate', got {short(noise)}."
+            )
         values = [as_numpy(leaf) for leaf in leaves(noise)]
         shapes = [tuple(leaf.shape) for leaf in leaves(self.data)]
         if [v.shape for v in values] != shapes:
             raise ShapeError(
                 f"Problem.noise must have the shape of the data, got {[v.shape for v in values]}."
             )
-        if not all((v > 0).all() and np.isfinite(v).all() for v in values):
-            raise ParameterError("Problem.noise must be > 0 and finite everywhere, got other entries.")
+        if not all(v.dtype.kind in "fiu" and (v > 0).all() and np.isfinite(v).all() for v in values):
+            raise ParameterError("Problem.noise must be real, > 0 and finite everywhere, got other entries.")
 
     def __repr__(self) -> str:
         shape = tuple(tuple(leaf.shape) for leaf in leaves(self.data))

@@ -33,8 +33,9 @@ class Status(Enum):
     TIME = "The time limit came first. Start again from result.state to go on."
     TARGET = "The target value of the objective was reached."
     DIVERGED = (
-        "The iterates are not finite. Likely causes: a step size larger than the method allows, an operator whose "
-        "adjoint is not exact (check with recon.testing.check_operator), or data of extreme scale."
+        "The iterates are not finite, or the loss has grown beyond all bounds. Likely causes: a step size larger "
+        "than the method allows, an operator whose adjoint is not exact (check with "
+        "recon.testing.check_operator), or data of extreme scale."
     )
 
     @property

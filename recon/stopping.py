@@ -17,7 +17,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from recon.arrays import as_numpy, is_complex, leaves
-from recon.errors import ParameterError
+from recon.errors import CapabilityError, ParameterError
 from recon.losses import LeastSquares
 from recon.params import Doc, Parameters
 from recon.problem import Problem
@@ -124,6 +124,10 @@ class Gap(Parameters, Rule):
 
     def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
         values = history[-1].values
+        if "gap" not in values and history[-1].iteration > history[0].iteration:
+            raise CapabilityError(
+                "Gap needs a solver that certifies a duality gap, and this one records none. Use Change instead."
+            )
         gap, objective = values.get("gap", math.inf), values.get("objective", math.nan)
         sure = math.isfinite(objective) and gap <= self.tol * abs(objective)
         return Status.CONVERGED if sure else None

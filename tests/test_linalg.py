@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+import recon
 from recon import linalg
 from recon.algebra import Diagonal, Gradient, Identity, Matrix
 from recon.arrays import ArraySpec, as_numpy
@@ -126,3 +127,20 @@ def test_cgls_is_least_squares(to):
     np.testing.assert_allclose(got, np.arange(6.0) - 2.5, atol=1e-9)
     with pytest.raises(ShapeError, match=re.escape("cgls data must have shape (..., 8), got (7,).")):
         linalg.cgls(Matrix(M), np.ones(7))
+
+
+@pytest.mark.parametrize("top", [1.05, 1.5, 30.0])
+def test_norm_sees_one_large_mode_among_many(top):
+    """The first product of power iteration does not show it: its share is 1/n."""
+    values = np.ones(300_000)
+    values[11] = top
+
+    class Plain(recon.Operator):  # without a bound that would help
+        domain = codomain = recon.ArraySpec((values.size,))
+
+        def _forward(self, x):
+            return values * x
+
+        _adjoint = _forward
+
+    assert linalg.norm(Plain()) >= (top if top > 1.4 else top / 1.03)

@@ -149,3 +149,14 @@ def test_steps_may_be_arrays_and_tuples(make):
 def test_refusals(make, error, text):
     with pytest.raises(error, match=re.escape(text)):
         make()
+
+
+def test_poisson_slope_where_nothing_was_counted_and_nothing_is_expected():
+    assert (Poisson().gradient(np.array([0.0, 2.0]), np.array([0.0, 1.0])) == [1.0, 0.5]).all()
+
+
+def test_weights_are_copied():
+    weights = np.ones(3)
+    loss = WeightedLeastSquares(weights)
+    weights[:] = np.nan
+    assert loss.value(np.ones(3), np.zeros(3)) == 1.5

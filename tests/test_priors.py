@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+import recon
 from recon.arrays import ArraySpec, as_numpy
 from recon.errors import CapabilityError, ParameterError, ShapeError
 from recon.operator import capability
@@ -275,3 +276,33 @@ def test_only_numbers_and_priors_join():
         with pytest.raises(TypeError):
             attempt()
     assert isinstance(L1() + L2(), Total)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e20])
+def test_groups_in_single_precision_are_free_of_scale(scale):
+    v = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
+    expected = L21(0.3).prox(v, 1.0)
+    np.testing.assert_allclose(
+        L21(0.3).prox(v * np.float32(scale), scale) / np.float32(scale), expected, atol=2e-6
+    )
+    assert L21(0.3).value(v * np.float32(scale)) == pytest.approx(scale * L21(0.3).value(v), rel=1e-5)
+
+
+def test_rounding_below_zero_is_not_a_broken_constraint():
+    x = np.array([1.0, -1e-15])
+    assert NonNegative().value(x) == 0.0
+    assert NonNegative().value(np.array([1.0, -1e-12])) == np.inf
+
+
+def test_intervals_that_do_not_meet_are_refused_when_the_problem_is_made():
+    with pytest.raises(ParameterError, match=r"The intervals of a sum must overlap, got \[3.0, 2.0\]"):
+        recon.Problem(recon.Identity(recon.ArraySpec((2,))), np.ones(2), Box(1, 2) + Box(3, 4))
+
+
+def test_simplex_with_an_interval_that_cuts_it_has_no_closed_form():
+    with pytest.raises(
+        CapabilityError, match=r"Simplex.prox_within must be asked for an interval around \[0, 1.0\]"
+    ):
+        Simplex().prox_within(np.ones(3), 1.0, 0.0, 0.5)
+    assert capability(Simplex() + Box(0, 0.5), "prox") is None
+    assert capability(Simplex() + NonNegative(), "prox") is not None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import recon
 from recon.algebra import Identity, Matrix
 from recon.arrays import ArraySpec, as_numpy
 from recon.errors import ArrayError, CapabilityError, ParameterError, ShapeError
@@ -133,7 +134,7 @@ BAD = np.array([1.0, np.nan, np.inf])
         (
             lambda: Problem(Matrix(M), Y, noise=np.zeros(3)),
             ParameterError,
-            "Problem.noise must be > 0 and finite everywhere, got other entries.",
+            "Problem.noise must be real, > 0 and finite everywhere, got other entries.",
         ),
         (
             lambda: Problem(Matrix(M), Y, Silent()).objective(np.ones(4)),
@@ -174,3 +175,34 @@ def test_refusals(make, error, text):
 
 def test_the_default_loss_is_least_squares():
     assert Problem(Identity(ArraySpec((3,))), Y).loss == LeastSquares()
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "text"),
+    [
+        (np.zeros((0, 3)), ShapeError, "Problem.data must hold at least one sample, got batch axes (0,)."),
+        (
+            np.ones(3, ">f4"),
+            ArrayError,
+            "Problem.data must be float32 or float64, got float32 in foreign byte order.",
+        ),
+        (np.ones(3, np.float16), ArrayError, "Problem.data must be float32 or float64, got float16."),
+        (np.ones(3, np.longdouble), ArrayError, "Problem.data must be float32 or float64, got "),
+        (
+            np.ma.masked_invalid([1.0, np.nan, 2.0]),
+            ArrayError,
+            "Problem.data must be a plain array, got a MaskedArray",
+        ),
+        (torch.ones(3, requires_grad=True), ArrayError, "Problem.data must not require gradients"),
+        ([1.0, 2.0, 3.0], ArrayError, "Problem.data must be an array of NumPy, CuPy, torch"),
+    ],
+)
+def test_data_that_would_be_changed_silently_is_refused(data, error, text):
+    with pytest.raises(error, match=re.escape(text)):
+        Problem(recon.Identity(recon.ArraySpec((3,))), data)
+
+
+@pytest.mark.parametrize("noise", [True, [1.0, 2.0, 3.0], np.ones(3, complex)], ids=repr)
+def test_noise_is_a_number_or_a_real_array(noise):
+    with pytest.raises(ParameterError, match=r"Problem.noise must be"):
+        Problem(recon.Identity(recon.ArraySpec((3,))), np.ones(3), noise=noise)

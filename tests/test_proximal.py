@@ -340,3 +340,88 @@ def test_history_is_json(tmp_path):
     rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
     assert [row["iteration"] for row in rows] == [10, 20, 25]
     assert all(np.isfinite(row["objective"]) for row in rows)
+
+
+# -- corners that once failed ----------------------------------------------------------------------------
+
+
+def small(shape=(3, 4), rows=10, seed=0):
+    rng = np.random.default_rng(seed)
+    return recon.Matrix(rng.standard_normal((rows, 12)), domain_shape=shape), rng.standard_normal(rows)
+
+
+@pytest.mark.parametrize("bounds", [NonNegative(), Box(0.0, 0.3), Box(None, 0.2)], ids=repr)
+@pytest.mark.parametrize(
+    "prior", [L1(0.1), L2(0.1), L21(0.1), recon.Nuclear(0.1), TV(0.1), recon.Simplex(axis=-1)], ids=repr
+)
+def test_every_prior_with_every_interval(prior, bounds):
+    if isinstance(prior, recon.Simplex) and bounds == Box(0.0, 0.3):
+        bounds = Box(0.0, 0.9)  # sums of four entries must reach 1
+    operator, data = small()
+    problem = Problem(operator, data, prior + bounds)
+    results = [recon.solve(problem, s, stop=6000, every=500) for s in (None, Pdhg(), Admm(inner=40))]
+    for result in results:
+        assert np.isfinite(bounds.value(result.x))
+    if isinstance(prior, recon.Simplex):  # of two sets that no projection joins, one holds in the limit only
+        assert max(np.abs(r.x.sum(-1) - 1).max() for r in results) <= 1e-6
+        values = [r.history[-1]["loss"] for r in results]
+    else:
+        values = [r.objective for r in results]
+    assert values == pytest.approx([values[1]] * 3, rel=2e-5)
+
+
+def test_a_scaled_constraint_is_the_constraint():
+    operator, data = small()
+    for prior in (2 * NonNegative() + L1(0.1), NonNegative() + Box(0, 2)):
+        result = recon.solve(Problem(operator, data, prior), stop=50)
+        assert result.x.min() >= 0
+        assert np.isfinite(result.objective)
+    positive = recon.Matrix(np.abs(operator.matrix), domain_shape=(3, 4))
+    assert (
+        recon.solve(Problem(positive, np.abs(data), NonNegative() + Box(0, 0.1)), Sirt(), stop=20).x.max()
+        <= 0.1
+    )
+
+
+@pytest.mark.parametrize("solver", [None, Pdhg(), Admm()], ids=repr)
+def test_tuple_images_with_two_priors(solver):
+    first, data = small((12,))
+    second, _ = small((12,), seed=1)
+    problem = Problem(recon.hstack(first, second), data, L1(0.1) + L2(0.1))
+    joined = Problem(recon.Matrix(np.hstack([first.matrix, second.matrix])), data, L1(0.1) + L2(0.1))
+    result, expected = (recon.solve(p, solver, stop=3000, every=500) for p in (problem, joined))
+    assert result.objective == pytest.approx(expected.objective, rel=1e-6)
+    np.testing.assert_allclose(np.concatenate(result.x), expected.x, atol=1e-4)
+
+
+def test_a_poisson_run_may_pass_outside_the_domain():
+    rng = np.random.default_rng(0)
+    matrix, x = rng.standard_normal((30, 10)), rng.random(10)
+    for seed in range(8):
+        counts = np.random.default_rng(seed).poisson(np.maximum(matrix @ x + 3, 0) + 0.5).astype(float)
+        problem = Problem(recon.Matrix(matrix), counts, L1(0.01), Poisson(background=3.0))
+        for solver in (Pdhg(), Admm()):
+            assert recon.solve(problem, solver, stop=200).status.good
+
+
+def test_single_precision_far_from_one():
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((20, 10)).astype(np.float32)
+    for scale in (1e-24, 1e18):
+        data = matrix @ np.ones(10, np.float32) * np.float32(scale)
+        result = recon.solve(Problem(recon.Matrix(matrix), data), Cgls(), stop=40)
+        np.testing.assert_allclose(result.x / np.float32(scale), 1.0, rtol=1e-3)
+        assert 0 <= result.objective < np.inf
+
+
+def test_fista_with_a_step_still_refuses_poisson():
+    operator, data = small()
+    with pytest.raises(CapabilityError, match="Fista needs a loss with a Lipschitz gradient"):
+        recon.solve(Problem(operator, np.abs(data), L1(), Poisson()), Fista(step_size=0.1))
+
+
+def test_a_rare_large_mode_does_not_make_fista_diverge():
+    values = np.ones(200_000)
+    values[7] = 1.5
+    problem = Problem(recon.Diagonal(values), np.ones(values.size), L1(0.01))
+    assert recon.solve(problem, Fista(), stop=300).status.good

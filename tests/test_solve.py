@@ -25,6 +25,7 @@ from recon import L1, TV, ArraySpec, Identity, Matrix, Problem, Solver, State, S
 from recon.checkpoint import data_digest, fingerprint, load_history, load_state, save_state
 from recon.errors import (
     ArrayError,
+    CapabilityError,
     CheckpointError,
     ConvergenceError,
     DataError,
@@ -1102,12 +1103,19 @@ def test_result_says_what_it_is():
 
 
 def test_a_solver_without_an_objective():
-    result = recon.solve(still(), Halving(figures="change"), stop=Target() | Gap() | MaxIterations(3))
+    result = recon.solve(still(), Halving(figures="change"), stop=Target() | MaxIterations(3))
     assert result.status is Status.MAX_ITERATIONS
     assert "objective" not in repr(result)
     assert [record.values for record in result.history] == [{"change": 1.0}, {"change": 1.0}]
     bare = recon.solve(still(), Halving(figures=""), stop=3)
     assert bare.series("objective") == ([], [])
+
+
+def test_gap_needs_a_solver_that_certifies_one():
+    with pytest.raises(
+        CapabilityError, match="Gap needs a solver that certifies a duality gap, and this one"
+    ):
+        recon.solve(problem(), Fista(), stop=Gap(1e-3))
 
 
 def test_status_texts_and_goodness():

@@ -253,9 +253,24 @@ def test_error_texts(make, error, text):
         make()
 
 
-def test_degrees_are_noticed(caplog):
-    ParallelBeam((8, 8), np.arange(180.0))
-    assert "were degrees meant?" in caplog.text
+@pytest.mark.parametrize(
+    ("angles", "noticed"),
+    [
+        (np.arange(180.0), True),
+        (np.arange(0.0, 120.0), True),
+        (np.linspace(0, 360, 721), True),
+        (np.linspace(-180, 180, 64, endpoint=False), True),
+        (2.4 * np.arange(720), False),  # golden angles that go on and on
+        ((3 - np.sqrt(5)) * np.pi * np.arange(80), False),
+        (golden_angle(720), False),
+        (np.linspace(0, 2 * np.pi, 180), False),
+        (np.linspace(0, 8 * np.pi, 500), False),
+    ],
+    ids=str,
+)
+def test_degrees_are_noticed(angles, noticed, caplog):
+    ParallelBeam((8, 8), angles)
+    assert ("were degrees meant?" in caplog.text) is noticed
 
 
 def test_announced_entries_exist():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear, minimize
 
+import recon
 from recon.algebra import Gradient
 from recon.arrays import ArraySpec, as_numpy
 from recon.errors import ParameterError, ShapeError
@@ -211,3 +212,25 @@ def test_split_gives_a_norm_and_a_gradient():
 def test_refusals(make, error, text):
     with pytest.raises(error, match=re.escape(text)):
         make()
+
+
+def test_images_of_a_batch_are_independent():
+    v = np.random.default_rng(0).standard_normal((3, 8, 8)) * np.array([1, 1e-6, 1e6])[:, None, None]
+    prior = TV(0.3)
+    together = prior.prox(v, 1.0)
+    for one, image in zip(together, v, strict=True):
+        alone = prior.prox(image, 1.0)
+        assert np.abs(one - alone).max() <= 2e-3 * np.abs(image).max()
+        problem = recon.Problem(recon.Identity(recon.ArraySpec((8, 8))), image, prior)
+        assert problem.objective(one) <= problem.objective(alone) * (1 + 2e-6)
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+@pytest.mark.parametrize("power", [-83, -66, 66])
+def test_single_precision_is_free_of_scale(isotropic, power):
+    v = np.random.default_rng(1).standard_normal((6, 7)).astype(np.float32)
+    scale = np.float32(2.0) ** power
+    prior = TV(0.3, isotropic=isotropic)
+    expected = prior.prox(v, 1.0)
+    assert (prior.prox(v * scale, float(scale)) / scale == expected).all()
+    assert prior.value(v * scale) == pytest.approx(float(scale) * prior.value(v), rel=1e-5)

@@ -70,7 +70,7 @@ def read(path: Path) -> dict[str, Any] | None:
     Raises
     ------
     DataError
-        When the file is missing, damaged, or holds pickled objects.
+        When the file is missing, a folder, damaged, or holds pickled objects or (.npy) no numbers.
     MissingExtraError
         For .zarr without zarr.
     """
@@ -80,6 +80,8 @@ def read(path: Path) -> dict[str, Any] | None:
         return None
     if not path.exists():
         raise DataError(f"The data file must exist, got {path}. Check the path.")
+    if path.is_dir() and reader is not _read_zarr:
+        raise DataError(f"{path.name} must be a file, got a folder. Name the file in it.")
     try:
         return reader(path)
     except (DataError, MissingExtraError):
@@ -177,7 +179,10 @@ def _image(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray
 
 def _read_npy(path: Path) -> dict[str, Any]:
     with path.open("rb") as stream:
-        return {"data": _read_array(path, stream)}
+        data = _read_array(path, stream)
+    if data.dtype.kind not in "biufc":
+        raise DataError(f"{path.name} must hold numbers, got dtype {data.dtype}. {_ADVICE}")
+    return {"data": data}
 
 
 def _read_array(path: Path, stream: Any) -> np.ndarray[Any, Any]:

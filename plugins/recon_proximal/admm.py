@@ -27,7 +27,7 @@ from recon.operator import Operator, capability, total
 from recon.params import Doc
 from recon.solver import relative_change
 from recon_proximal._examples import weighing
-from recon_proximal._parts import parts
+from recon_proximal._parts import is_interval, parts
 
 __all__ = ["Admm", "AdmmState"]
 
@@ -182,11 +182,13 @@ def _first_penalty(problem: Problem, blocks: list[tuple[Any, Operator]]) -> floa
 
 
 def _reported(blocks: list[tuple[Any, Operator]], copies: list[Array], primal: Array) -> Array:
-    """The copy of a prior that acts on x itself, which obeys its constraints; else the x step's solution."""
-    for (_, operator), copy in zip(blocks, copies, strict=True):
-        if isinstance(operator, Identity):
-            return copy
-    return primal
+    """The copy that obeys the bounds, where there are any; else of another prior on x itself; else the x step's."""
+    on_x = [
+        (not is_interval(outer), k)
+        for k, (outer, operator) in enumerate(blocks)
+        if isinstance(operator, Identity)
+    ]
+    return copies[min(on_x)[1]] if on_x else primal
 
 
 def _balanced(state: AdmmState) -> AdmmState:

@@ -71,17 +71,17 @@ class Fista(Solver):
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> FistaState:
         if problem.prior is not None:
             problem.require(problem.prior, "prox", "Fista", "Pdhg or Admm")
+        if not math.isfinite(problem.loss.curvature(problem.data)):
+            raise CapabilityError(
+                f"Fista needs a loss with a Lipschitz gradient, which {type(problem.loss).__name__} has not. "
+                "Use Pdhg instead."
+            )
         x = problem.start(x0)
         return FistaState(0, x, x, 1.0, self.step_size or self._step(problem), None)
 
     @staticmethod
     def _step(problem: Problem) -> float:
         curvature = problem.loss.curvature(problem.data)
-        if not math.isfinite(curvature):
-            raise CapabilityError(
-                f"Fista needs a loss with a Lipschitz gradient, which {type(problem.loss).__name__} has not. "
-                "Use Pdhg instead."
-            )
         square = curvature * linalg.norm(problem.operator, like=problem.data) ** 2
         return 1.0 / square if square > 0.0 else 1.0
 

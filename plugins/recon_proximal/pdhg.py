@@ -65,11 +65,11 @@ class Pdhg(Solver):
     Parameters
     ----------
     balance
-        w, ratio of the primal to the dual step in units of the preconditioned problem. None starts from the
-        sizes of a one-step least-squares image and its residual, and corrects w at iterations 10, 20, 40, ...
-        by the distances that image and dual have travelled, since the error bound
-        |x* - x0|^2 / t + |y* - y0|^2 / s is least where both terms are equal. (After iteration 640 it stays, so
-        that convergence is that of fixed steps.)
+        w, ratio of the primal to the dual step in units of the preconditioned problem. None starts from 1 and
+        corrects w at iterations 10, 20, 40, ... 640 to a fifth of the ratio of the distances that image and
+        dual have travelled. (The error bound |x* - x0|^2 / t + |y* - y0|^2 / s is least where both are equal;
+        a fifth of that was within a factor of two of the best fixed w on CT, inpainting, denoising and Poisson
+        problems.) After iteration 640 it stays, so that convergence is that of fixed steps.
 
     Raises
     ------
@@ -94,10 +94,10 @@ class Pdhg(Solver):
         tau, sigmas = _steps(problem, splits, rest)
         zero = tmap(lambda leaf: 0 * leaf, prediction)
         state = PdhgState(
-            0, x, x, x, zero, prediction, prediction, tuple(0 * (k @ x) for _, k in splits),
+            0, x, x, x, zero, prediction, prediction, tuple(tmap(lambda leaf: 0 * leaf, k @ x) for _, k in splits),
             tau, sigmas[0], sigmas[1:], 1.0,
         )  # fmt: skip
-        return _rebalanced(state, self.balance or _first_balance(problem, state))
+        return _rebalanced(state, self.balance or 1.0)
 
     def step(self, problem: Problem, state: PdhgState) -> PdhgState:
         splits, rest = parts(problem, "Pdhg")
@@ -109,8 +109,9 @@ class Pdhg(Solver):
         duals = []
         ahead = tmap(_extrapolated, state.x, state.previous)
         for (outer, operator), old, sigma in zip(splits, state.duals, state.sigmas, strict=True):
-            new = prox_conjugate(outer, _ascended(old, sigma, operator @ ahead), sigma)
-            slope = slope + operator.H @ new
+            new = tmap(_ascended, old, _spread(sigma, old), operator @ ahead)
+            new = prox_conjugate(outer, new, sigma)
+            slope = tmap(lambda a, b: a + b, slope, operator.H @ new)
             duals.append(new)
         x = tmap(lambda u, s, t: u - t * s, state.x, slope, _spread(state.tau, state.x))
         if rest is not None:
@@ -234,13 +235,8 @@ def _scaled_norm(x: Array, step: Any) -> float:
     return norm(tmap(lambda leaf, s: leaf / s**0.5, x, _spread(step, x)))
 
 
-def _first_balance(problem: Problem, state: PdhgState) -> float:
-    """1, until image and dual have travelled."""
-    return 1.0
-
-
 def _travelled_balance(state: PdhgState) -> float:
-    """w where image and dual have travelled equally far, half-way (geometrically) from the present w."""
+    """A fifth of the w at which image and dual have travelled equally far."""
     primal = _scaled_norm(tmap(lambda a, b: a - b, state.x, state.start), state.tau)
     pairs = [(state.dual, state.sigma), *zip(state.duals, state.sigmas, strict=True)]
     dual = sum(_scaled_norm(y, s) ** 2 for y, s in pairs) ** 0.5

@@ -73,6 +73,7 @@ def command(
     chosen = folder.resolve() if folder else run.folder
     _prepare(run, chosen, overwrite, resume)
     again = ["recon", "run", str(file), *(["--output", str(folder)] if folder else []), "--resume"]
+    again += ["--overwrite"] if overwrite else []
     result, record = _execute(run, chosen, resume, shlex.join(again), quiet=as_json)
     if as_json:
         write_json(record)

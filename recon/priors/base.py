@@ -22,7 +22,9 @@ class Prior(ABC):
     """Base of all priors. It defines only the algebra; everything else is optional and found by looking.
 
     ``value(x) -> float``; ``prox(v, t)``; ``gradient(x)`` and ``curvature() -> float`` where smooth;
-    ``prox_within(v, t, lower, upper)``, the prox of value + indicator of an interval; ``split(spec) -> (prior,
+    ``prox_within(v, t, lower, upper)``, the prox of value + indicator of an interval, for the intervals that
+    ``allows(lower, upper)`` admits (all, where there is no such method); t is a number, or for a
+    :class:`Separable` prior also an array; ``split(spec) -> (prior,
     operator)`` where value(x) = prior.value(operator @ x); ``check_spec(spec)`` raises where the prior cannot
     act on such arrays.
     """
@@ -94,6 +96,17 @@ class Scaled(Prior):
         return lambda v, t, lower, upper: inner(v, self.factor * t, lower, upper)
 
     @property
+    def allows(self) -> Callable[[Any, Any], bool]:
+        return self.prior.allows  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """That of the prior: a constraint times a positive number is the constraint."""
+        if not self.factor:
+            raise AttributeError("0 times a constraint is none")
+        return self.prior.interval  # type: ignore[attr-defined, no-any-return]
+
+    @property
     def prox_from(self) -> Callable[..., tuple[Array, Array]]:
         inner = self.prior.prox_from  # type: ignore[attr-defined]
         return lambda v, t, memory, *bounds: inner(v, self.factor * t, memory, *bounds)
@@ -151,6 +164,9 @@ class Total(Prior):
         if lower is None and upper is None:
             return rest[0].prox  # type: ignore[attr-defined, no-any-return]
         within = rest[0].prox_within  # type: ignore[attr-defined]
+        allows = capability(rest[0], "allows")
+        if allows and not allows(lower, upper):
+            raise AttributeError("the prox of this sum has no closed form")
         return lambda v, t: within(v, t, lower, upper)
 
     @property
@@ -180,7 +196,16 @@ class Total(Prior):
         return lower, upper, rest
 
     @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """The intersection, where all terms are intervals."""
+        lower, upper, rest = self._interval()
+        if rest:
+            raise AttributeError("not all terms of this sum are intervals")
+        return lower, upper
+
+    @property
     def check_spec(self) -> Callable[[Any], None]:
+        self._interval()  # raises where the intervals do not overlap
         checks = [c for c in (capability(term, "check_spec") for term in self.terms) if c]
 
         def check(spec: Any) -> None:

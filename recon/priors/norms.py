@@ -8,6 +8,7 @@ Nuclear   w sum of singular values   prox: shrink the singular values by t w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -30,6 +31,15 @@ def _shrink_factor(length: Any, threshold: Any) -> Any:
     return xp.where(
         above, 1.0 - threshold / xp.where(above, length, xp.ones_like(length)), xp.zeros_like(length)
     )
+
+
+def _scale_of_squares(x: Any) -> float:
+    """What x must be divided by so that its squares are numbers: 1, but for single precision near its limits."""
+    xp = namespace(x)
+    if x.dtype not in (xp.float32, xp.complex64) or not math.prod(x.shape):
+        return 1.0
+    largest = float(xp.max(xp.abs(x)))
+    return 1.0 if largest == 0.0 or not math.isfinite(largest) or 1e-15 < largest < 1e15 else largest
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,9 @@ class L21(Parameters, Prior):
 
     def _length(self, x: Any) -> Any:
         xp = namespace(x)
+        scale = _scale_of_squares(x)
+        if scale != 1.0:
+            return self._length(x / scale) * scale
         square = xp.real(xp.conj(x) * x) if is_complex(x) else x * x
         return xp.sqrt(xp.sum(square, axis=self.axis, keepdims=True))
 
@@ -136,9 +149,13 @@ class L21(Parameters, Prior):
 
         return tmap(project, v)
 
+    def allows(self, lower: Any, upper: Any) -> bool:
+        """Only x >= 0 keeps the prox in closed form."""
+        return bool(lower == 0 and upper is None)
+
     def prox_within(self, v: Array, t: Any, lower: Any, upper: Any) -> Array:
         """Prox of value + indicator of x >= 0: clip, then shrink the groups."""
-        if lower == 0 and upper is None:
+        if self.allows(lower, upper):
             return self.prox(tmap(lambda leaf: clip(leaf, 0.0, None), v), t)
         raise CapabilityError(
             f"L21.prox_within must be asked for lower = 0 without upper, got [{lower}, {upper}]. Use Pdhg or Admm."

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Gt
 
 from recon.arrays import Array, Spec, clip, device_of, leaves, namespace, tmap
-from recon.errors import ParameterError, ShapeError
+from recon.errors import CapabilityError, ParameterError, ShapeError
 from recon.params import Doc, Parameters
 from recon.priors.base import Prior, Separable
 
@@ -29,10 +29,12 @@ class _Interval(Parameters, Separable):
     def value(self, x: Array) -> float:
         lower, upper = self.interval
         for leaf in leaves(x):
-            xp, slack = namespace(leaf), _slack(leaf)
-            if lower is not None and float(xp.min(leaf)) < lower - slack * abs(lower):
+            xp = namespace(leaf)
+            smallest, largest = float(xp.min(leaf)), float(xp.max(leaf))
+            slack = _slack(leaf) * max(abs(smallest), abs(largest))
+            if lower is not None and not smallest >= lower - slack:
                 return math.inf
-            if upper is not None and float(xp.max(leaf)) > upper + slack * abs(upper):
+            if upper is not None and not largest <= upper + slack:
                 return math.inf
         return 0.0
 
@@ -120,6 +122,19 @@ class Simplex(Parameters, Prior):
     def prox(self, v: Array, t: Any) -> Array:
         """Euclidean projection; independent of t."""
         return tmap(self._project, v)
+
+    def allows(self, lower: Any, upper: Any) -> bool:
+        """Intervals that hold the whole simplex already."""
+        return (lower is None or lower <= 0.0) and (upper is None or upper >= self.total)
+
+    def prox_within(self, v: Array, t: Any, lower: Any, upper: Any) -> Array:
+        """The projection itself: the interval changes nothing."""
+        if not self.allows(lower, upper):
+            raise CapabilityError(
+                f"Simplex.prox_within must be asked for an interval around [0, {self.total}], got [{lower}, {upper}]. "
+                "Use Pdhg or Admm."
+            )
+        return self.prox(v, t)
 
     def _project(self, v: Any) -> Any:
         xp = namespace(v)

@@ -6,6 +6,8 @@ with forward differences G, Neumann boundary. The prox with threshold l = t w so
 projection (Beck and Teboulle 2009, algorithm FGP, constraint set included):
 
     x(p) = P_C(v - l G^T p),    p <- P_ball(q + G x(q) / (4 d l)),    duality gap = l (TV(x) - <p, G x>)
+
+Images on axes in front of the last d are independent; each is solved in units of its own size.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Interval
 
 from recon.algebra import Gradient
-from recon.arrays import Array, ArraySpec, Spec, clip, namespace, vdot
+from recon.arrays import Array, ArraySpec, Spec, clip, is_complex, namespace
 from recon.differences import gradient, gradient_adjoint
 from recon.errors import ShapeError
 from recon.operator import Operator
@@ -86,22 +88,33 @@ class TV(Parameters, Prior):
     ) -> tuple[Array, Array]:
         """The prox started from the dual field of an earlier call, and the dual field to start the next from."""
         self._check(tuple(v.shape))
-        threshold = t * self.weight
         dual = 0.0 * gradient(v, self.ndim) if memory is None else memory
-        if threshold == 0.0:
+        if t * self.weight == 0.0:
             return clip(v, lower, upper), dual
+        # In units of each image's own size the threshold decides alone: images of a batch are independent, and
+        # squares neither overflow nor vanish. A power of two loses no bit.
+        unit = self._unit(v)
+        v, threshold = v / unit, t * self.weight / unit
+        lower, upper = (None if bound is None else bound / unit for bound in (lower, upper))
 
         def image(p: Array) -> Array:
             return clip(v - threshold * gradient_adjoint(p, self.ndim), lower, upper)
 
         tol = max(self.tol, 16.0 * float(namespace(v).finfo(v.dtype).eps))
         dual = self._ascend(dual, image, lambda p: self._gap(v, image(p), p, threshold) <= tol, threshold)
-        return image(dual), dual
+        return unit * image(dual), dual
+
+    def _unit(self, v: Array) -> Array:
+        """The power of two next to the largest modulus of each image, 1 for a zero image."""
+        xp = namespace(v)
+        size = xp.max(xp.abs(v), axis=tuple(range(-self.ndim, 0)), keepdims=True)
+        exponent = xp.floor(xp.log2(xp.where(size > 0.0, size, xp.ones_like(size))))
+        return xp.pow(xp.full_like(size, 2.0), exponent)
 
     def _ascend(
-        self, p: Array, image: Callable[[Array], Array], good: Callable[[Array], bool], threshold: float
+        self, p: Array, image: Callable[[Array], Array], good: Callable[[Array], bool], threshold: Array
     ) -> Array:
-        step = 1.0 / (4.0 * self.ndim * threshold)
+        step = namespace(p).expand_dims(1.0 / (4.0 * self.ndim * threshold), axis=-self.ndim - 1)
         q = p
         for k in range(self.iterations):
             if k % _CHECK_EVERY == 0 and good(p):
@@ -112,18 +125,27 @@ class TV(Parameters, Prior):
             p = ahead
         return p
 
-    def _gap(self, v: Array, x: Array, p: Array, threshold: float) -> float:
-        """Duality gap relative to the primal objective at x = x(p)."""
+    def _gap(self, v: Array, x: Array, p: Array, threshold: Array) -> float:
+        """Duality gap relative to the primal objective at x = x(p), of the worst image."""
+        xp, axes = namespace(v), tuple(range(-self.ndim, 0))
         field = gradient(x, self.ndim)
-        outer: Any = self._outer
-        length = float(outer.value(field))
-        misfit = x - v
-        primal = 0.5 * vdot(misfit, misfit).real + threshold * length
-        return threshold * (length - vdot(p, field).real) / primal if primal else 0.0
+        size = xp.abs(field) ** 2 if self.isotropic else xp.abs(field)
+        size = xp.sum(size, axis=-self.ndim - 1)
+        length = xp.sum(xp.sqrt(size) if self.isotropic else size, axis=axes, keepdims=True)
+        product = xp.sum(
+            xp.real(xp.conj(p) * field) if is_complex(v) else p * field, axis=(-self.ndim - 1, *axes)
+        )
+        misfit = xp.sum(xp.abs(x - v) ** 2, axis=axes, keepdims=True)
+        primal = 0.5 * misfit + threshold * length
+        gap = threshold * (length - xp.reshape(product, length.shape))
+        return float(
+            xp.max(xp.where(primal > 0.0, gap / xp.where(primal > 0.0, primal, xp.ones_like(primal)), gap))
+        )
 
     def gap(self, v: Array, t: float, memory: Array, x: Array) -> float:
         """Relative duality gap of ``x, memory = prox_from(v, t, ...)``: bounds the distance to the optimum."""
-        return self._gap(v, x, memory, t * self.weight)
+        unit = self._unit(v)
+        return self._gap(v / unit, x / unit, memory, t * self.weight / unit)
 
     def check_spec(self, spec: Spec) -> None:
         if isinstance(spec, tuple):

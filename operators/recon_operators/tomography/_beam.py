@@ -139,12 +139,22 @@ def prepare(beam: Beam) -> None:
             f"{owner}.angles must be one axis of finite numbers in radians, got shape {angles.shape}. "
             "Give a sequence, for example sparse_view(60)."
         )
-    if np.ptp(angles) > 16 * math.pi and (np.diff(angles) > 0).all():
+    if _looks_like_degrees(angles):
         logger.warning(
             "%s.angles span %.0f radians: were degrees meant? Use numpy.deg2rad.", owner, np.ptp(angles)
         )
     angles.setflags(write=False)
     object.__setattr__(beam, "angles", angles)
+
+
+def _looks_like_degrees(angles: Floats) -> bool:
+    """Two turns or more if radians, and whole numbers up to 360 or evenly filling 180 or 360."""
+    span = float(np.ptp(angles))
+    if span <= 4 * math.pi or np.abs(angles).max() > 360:
+        return False
+    arcs = (span, span * angles.size / (angles.size - 1))  # with and without the end
+    closed = any(math.isclose(arc, full, rel_tol=1e-6) for arc in arcs for full in (180, 360))
+    return closed or bool((angles == np.rint(angles)).all())
 
 
 class _Bridge:

@@ -14,6 +14,12 @@ of view beta + pi + 2 gamma, -gamma. Shares of the two must add up to 1:
         sin^2(pi/4 (pi + 2 delta - beta) / (delta + gamma))    pi - 2 gamma <= beta <= pi + 2 delta
     shorter       1/2 where the ray was measured twice, else 1
 
+Two refinements of the full circle. A displaced detector sees the far part of one side only: bins seen once
+count 1, and the share goes smoothly from 0 on the shorter side to 1 on the longer (G. Wang, Med. Phys. 29
+(2002) 1634, doi:10.1118/1.1489043). Where a few gaps interrupt the circle and every ray in them was measured
+from the other side, shares d become d a / (d a + (1 - d) a'), a and a' falling smoothly to 0 towards the gaps
+for the ray and for its other self.
+
 delta is half the fan angle, or (arc - pi) / 2 where the arc is longer than it needs to be. With the sign of
 gamma turned round a short scan comes out several per cent wrong.
 """
@@ -28,13 +34,14 @@ import numpy as np
 
 from recon.errors import ParameterError
 
-__all__ = ["arc_weights", "fan_weights"]
+__all__ = ["arc_weights", "fan_weights", "parallel_weights"]
 
 logger = logging.getLogger("recon")
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _HOLE = 3.0
+_FADE = math.radians(10)  # over which shares fall to 0 beside a gap
 
 
 def arc_weights(angles: Floats, period: float) -> Floats:
@@ -60,30 +67,45 @@ def _circle(angles: Floats, period: float) -> tuple[Any, Floats, int | None]:
     return order, gaps, hole if found else None
 
 
-def fan_weights(angles: Floats, minus_gamma: Floats, short_scan: bool | None) -> Floats:
+def parallel_weights(angles: Floats, offsets: Floats) -> Floats:
+    """Weights (views, bins) of parallel rays: arcs on the half circle, or shares where the detector is displaced."""
+    share = _detector_share(offsets)
+    circle = _circle(angles, 2 * math.pi)[2] is None
+    if circle and share.max() > 0.5:
+        return arc_weights(angles, 2 * math.pi)[:, None] * _circle_share(angles, 0 * offsets, share)
+    if not circle:
+        _warn_displaced(offsets)
+    return arc_weights(angles, math.pi)[:, None] * np.ones_like(offsets)
+
+
+def fan_weights(angles: Floats, offsets: Floats, source: float, short_scan: bool | None) -> Floats:
     """Weights (views, bins): the arc of each view times the share of each ray.
 
     Parameters
     ----------
     angles
         View angles in radians.
-    minus_gamma
-        atan(u' / R) of each bin.
+    offsets
+        u' of each bin.
+    source
+        R, in the same unit.
     short_scan
         See :func:`recon_operators.tomography.fbp`.
     """
     weights = arc_weights(angles, 2 * math.pi)[:, None]
-    gamma, delta = -minus_gamma[None, :], float(np.abs(minus_gamma).max())
+    gamma = -np.arctan(offsets / source)[None, :]
+    delta = float(np.abs(gamma).max())
     order, gaps, hole = _circle(angles, 2 * math.pi)
     degrees = np.rad2deg
     if short_scan is False or (hole is None and short_scan is None):
         logger.info("fbp: full circle, %d views", angles.size)
-        return weights * np.full_like(gamma, 0.5)
+        return weights * _circle_share(angles, gamma[0], _detector_share(offsets))
     if hole is None:
         raise ParameterError(
             "fbp short_scan must be False or None for views over a full circle, got True. "
             "Select an arc with operator.views."
         )
+    _warn_displaced(offsets)
     step = (2 * math.pi - gaps[hole]) / (angles.size - 1)
     arc = 2 * math.pi - gaps[hole] + step
     first = angles[order[(hole + 1) % gaps.size]]
@@ -100,6 +122,57 @@ def fan_weights(angles: Floats, minus_gamma: Floats, short_scan: bool | None) ->
     logger.info("fbp: limited angle, %.1f degrees, no weight for what is missing", degrees(arc))
     twice = np.mod(beta + math.pi + 2 * gamma, 2 * math.pi) <= arc
     return weights * np.where(twice, 0.5, 1.0)
+
+
+def _detector_share(offsets: Floats) -> Floats:
+    """Share of each bin u where bin -u is seen from the other side: 1/2 for a detector that is not displaced."""
+    left, right = -float(offsets.min()), float(offsets.max())
+    overlap, excess = max(min(left, right), 0.0), abs(right - left)
+    if excess <= 1e-9 * max(left, right):
+        return np.full_like(offsets, 0.5)
+    ramp = max(min(overlap, 4 * excess), 1e-9 * excess)  # narrow where little is displaced: less noise
+    rise = np.sin(math.pi / 2 * np.clip((np.abs(offsets) - overlap) / ramp + 1, 0, 1)) ** 2
+    return np.asarray(0.5 + 0.5 * rise * np.sign(offsets) * math.copysign(1, right - left))
+
+
+def _warn_displaced(offsets: Floats) -> None:
+    left, right = -float(offsets.min()), float(offsets.max())
+    if min(left, right) < 0.9 * max(left, right):
+        logger.warning(
+            "fbp: the detector is displaced and the views are no full circle: what only its longer side sees "
+            "comes out wrong. Measure a full circle, or use an iterative solver."
+        )
+
+
+def _circle_share(angles: Floats, gamma: Floats, share: Floats) -> Floats:
+    """Shares (views, bins) over a full circle, which a few gaps may interrupt."""
+    order, gaps, _ = _circle(angles, 2 * math.pi)
+    holes = np.flatnonzero(_holes(gaps))
+    middles, halves = angles[order][holes] + gaps[holes] / 2, gaps[holes] / 2
+
+    def fade(beta: Floats) -> Floats:
+        """1 away from the gaps, 0 in them."""
+        product = np.ones(np.shape(beta))
+        for middle, half in zip(middles, halves, strict=True):
+            distance = np.abs(np.mod(beta - middle + math.pi, 2 * math.pi) - math.pi) - half
+            product = product * np.sin(math.pi / 2 * np.clip(distance / _FADE, 0, 1)) ** 2
+        return product
+
+    inside = (middles[:, None] + halves[:, None] * np.linspace(-1, 1, 9)).ravel()
+    seen = (fade(inside[:, None] + math.pi + 2 * gamma) > 0) & (share < 1)
+    if not seen.all():  # some rays were measured from neither side
+        return np.broadcast_to(share, (angles.size, share.size))
+    one = share * fade(angles)[:, None]
+    other = (1 - share) * fade(angles[:, None] + math.pi + 2 * gamma)
+    return np.asarray(one / (one + other))
+
+
+def _holes(gaps: Floats) -> Any:
+    """The widest gaps, one or at most 2 % of all, where the next in width is more than three times less."""
+    ranked = np.sort(gaps)[::-1]
+    most = min(1 + gaps.size // 50, gaps.size - 1)
+    counts = [k for k in range(1, most + 1) if ranked[k - 1] > _HOLE * ranked[k] > 0]
+    return gaps >= ranked[counts[-1] - 1] if counts else np.zeros(gaps.shape, bool)
 
 
 def _parker(beta: Floats, gamma: Floats, delta: float) -> Floats:

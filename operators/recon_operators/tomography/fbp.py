@@ -30,7 +30,7 @@ from recon.arrays import Array, as_numpy, check_array, from_numpy
 from recon.errors import CapabilityError, ParameterError
 from recon.params import short
 from recon_operators.tomography._beam import Beam
-from recon_operators.tomography._redundancy import arc_weights, fan_weights
+from recon_operators.tomography._redundancy import fan_weights, parallel_weights
 from recon_operators.tomography.fan import FanBeam
 from recon_operators.tomography.parallel import ParallelBeam
 
@@ -70,13 +70,16 @@ def fbp(operator: Beam, sinogram: Array, filter: Filter = "ramp", short_scan: bo
     CapabilityError
         For another kind of operator.
     ParameterError
-        For an unknown filter, or when Parker's weights are asked for on too short an arc.
+        For an unknown filter, for `short_scan` with a parallel beam, or when Parker's weights are asked for
+        on too short an arc.
     ShapeError, ArrayError
         When the sinogram does not fit the operator.
 
-    Notes ----- Cost: pixels * views, about 1.5 ns each on one core, and two FFTs a view. A limited angle is
-    reconstructed from the views there are, without any weight for those that are missing. No gradient flows
-    through this function.
+    Notes
+    -----
+    Cost: pixels * views, about 1.5 ns each on one core, and two FFTs a view. A limited angle is
+    reconstructed from the views there are, without any weight for those that are missing. A displaced
+    detector needs views over a full circle. No gradient flows through this function.
 
     Examples
     --------
@@ -91,19 +94,26 @@ def fbp(operator: Beam, sinogram: Array, filter: Filter = "ramp", short_scan: bo
     if filter not in get_args(Filter):
         names = ", ".join(get_args(Filter))
         raise ParameterError(f"fbp filter must be one of {names}, got {short(filter)}. Choose one of them.")
+    if short_scan is not None and not isinstance(short_scan, bool):
+        raise ParameterError(f"fbp short_scan must be None, True or False, got {short(short_scan)}.")
+    if short_scan is not None and isinstance(operator, ParallelBeam):
+        raise ParameterError(
+            f"fbp short_scan must be None for a ParallelBeam, got {short_scan}. Only fans have short scans."
+        )
     batch = check_array(sinogram, operator.codomain, "fbp sinogram")
     values = as_numpy(sinogram).reshape(-1, *operator.codomain.shape)
     source = operator.source_origin if isinstance(operator, FanBeam) else math.inf
     shrink = _shrink(operator)
+    pad = _missing_side(operator)
     offsets = operator._bin_offsets * shrink  # on the line through the origin
     if isinstance(operator, FanBeam):
         cone = source / np.hypot(source, offsets)
-        weights = cone * fan_weights(operator.angles, np.arctan(offsets / source), short_scan)
+        weights = cone * fan_weights(operator.angles, offsets, source, short_scan)
     else:
-        weights = arc_weights(operator.angles, math.pi)[:, None] * np.ones_like(offsets)
+        weights = parallel_weights(operator.angles, offsets)
     spacing = operator.detector_spacing * shrink
-    filtered = _filter(values * weights.astype(values.dtype), spacing, filter)
-    image = _back_projection(operator, filtered, spacing, source)
+    weighted = np.pad(values * weights.astype(values.dtype), ((0, 0), (0, 0), pad))
+    image = _back_projection(operator, _filter(weighted, spacing, filter), spacing, source, pad[0])
     return from_numpy(image.reshape(*batch, *operator.domain.shape), sinogram)
 
 
@@ -112,6 +122,15 @@ def _shrink(operator: ParallelBeam | FanBeam) -> float:
     if isinstance(operator, ParallelBeam):
         return 1.0
     return operator.source_origin / (operator.source_origin + operator.origin_detector)
+
+
+def _missing_side(operator: Beam) -> tuple[int, int]:
+    """Bins of zeros to add left and right, so that a displaced detector reaches as far on both sides.
+
+    A filtered view is not zero where its own is, and pixels beyond the shorter side need it.
+    """
+    extra = min(math.ceil(2 * abs(operator.detector_shift)), operator._bins)
+    return (extra, 0) if operator.detector_shift > 0 else (0, extra)
 
 
 def _filter(sinograms: Floats, spacing: float, name: str) -> Floats:
@@ -139,7 +158,7 @@ def _filter(sinograms: Floats, spacing: float, name: str) -> Floats:
     return np.ascontiguousarray(scipy.fft.irfft(spectrum, length, axis=-1)[..., :bins])
 
 
-def _back_projection(operator: Beam, filtered: Floats, spacing: float, source: float) -> Floats:
+def _back_projection(operator: Beam, filtered: Floats, spacing: float, source: float, pad: int) -> Floats:
     """Sum over views of the filtered view at the bin that each pixel falls on, by linear interpolation.
 
     Pixel (r, c) falls on bin  b = n / U + b_0,  n = n_0 + n_r r + n_c c,  U = U_0 + U_r r + U_c c  (1 for
@@ -161,7 +180,7 @@ def _back_projection(operator: Beam, filtered: Floats, spacing: float, source: f
             1 + (top * cos - left * sin) / source,
             -h * cos / source,
             -h * sin / source,
-            np.full_like(cos, (operator._bins - 1) / 2 - operator.detector_shift),
+            np.full_like(cos, (operator._bins - 1) / 2 - operator.detector_shift + pad),
         ],
         axis=1,
     )
