@@ -206,19 +206,9 @@ class _Where:
                 for one in value:
                     if one not in keys:
                         raise self.unknown(one, keys, key)
-                return self.read(read, value)
+                return read(self.file.parent, value)
         known = " or ".join("{" + ", ".join(keys) + "}" for keys in TABLES)
         raise ParameterError(f"A table as a value must be {known}, got {{{', '.join(value)}}}.")
-
-    def read(self, read: Any, table: Mapping[str, Any]) -> Any:
-        """What a table stands for; a folder that no plugin reads is called a folder."""
-        try:
-            return read(self.file.parent, table)
-        except DataError as error:
-            path = self.file.parent / str(table["file"])
-            if path.is_dir() and "of a format that a plugin reads" in str(error):
-                raise DataError(f"{path} must be a data file, got a folder. Name the file in it.") from None
-            raise
 
 
 def _ragged(value: Any) -> bool:
@@ -258,11 +248,11 @@ def _sample(table: Mapping[str, Any], where: _Where) -> Sample:
         raise where.error("operator", "must be given with a data file", "got none", "`recon list operator`.")
     operator = where.named("operator", table["operator"])
     with where.errors("data"):
-        values = _floating(where.read(from_file, data), data, where)
+        values = _floating(from_file(where.file.parent, data), data, where)
         noise = _noise(data, where)
         truth = None
         if "truth" in data:
-            truth = where.read(from_file, {"file": data["truth"], "key": data.get("truth_key")})
+            truth = from_file(where.file.parent, {"file": data["truth"], "key": data.get("truth_key")})
             _check_truth(truth, operator, where)
     return Sample(operator, values, truth, noise, {"source": str(data["file"])})
 

@@ -49,6 +49,8 @@ def read_arrays(path: Path) -> dict[str, Any]:
             ) from error
         if arrays is not None:
             return arrays
+    if path.is_dir():
+        raise DataError(f"{path} must be a data file, got a folder. Name the file in it.")
     raise DataError(
         f"{path} must be of a format that a plugin reads, got {path.suffix or 'no suffix'!r}. "
         "Convert it to .npz or .npy, or install a plugin with a recon_read hook."
@@ -72,8 +74,9 @@ def make(cls: Any, values: dict[str, Any]) -> Any:
     except ReconError:
         raise
     except Exception as error:
+        given, why = ", ".join(values) or "nothing", str(error).rstrip(".")
         raise ParameterError(
-            f"{cls.__name__} cannot be made of {', '.join(values) or 'nothing'}: {type(error).__name__}: {error}."
+            f"{cls.__name__} cannot be made of {given}: {type(error).__name__}: {why}."
         ) from error
 
 

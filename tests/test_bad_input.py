@@ -149,7 +149,7 @@ def test_data_of_bad_values(fails, tmp_path):
     np.save(tmp_path / "y.npy", np.ones(29))
     fails("", 2, "[data] Problem.data must have shape (..., 30), got (29,).")
     np.save(tmp_path / "y.npy", np.array(["a"] * 30))
-    fails("", 1, "y.npy must hold one array, or be given with a key, got none")
+    fails("", 1, "y.npy must hold numbers, got dtype <U1")
     np.save(tmp_path / "y.npy", np.ones(30, complex))
     fails("", 2, "[data] Problem.data must be real floating point, got complex128.")
 

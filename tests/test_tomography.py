@@ -311,3 +311,9 @@ def test_bench_compares_like_with_like():
             if name.endswith(" linear"):  # the same model as ours
                 other = peer()
                 assert np.linalg.norm(ours - other) <= 2e-3 * np.linalg.norm(other)
+
+
+def test_gradients_are_not_dropped_silently():
+    A = ParallelBeam.example()
+    with pytest.raises(ArrayError, match="must get data without gradients: its kernels record none"):
+        A @ torch.ones(A.domain.shape, requires_grad=True)

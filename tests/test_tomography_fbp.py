@@ -214,6 +214,12 @@ def test_a_displaced_detector_needs_a_full_circle(scan, caplog):
     assert "the detector is displaced and the views are no full circle" in caplog.text
 
 
+def test_a_detector_beside_the_middle_is_noticed(caplog):
+    A, data = half_fan(sparse_view(36, arc=2 * math.pi), shift=40)
+    assert np.isfinite(fbp(A, data)).all()
+    assert "the detector does not see the middle of the image; check detector_shift" in caplog.text
+
+
 def without(*gaps):
     """Views 0 to 359 over a full circle but for those between the given ones."""
     keep = np.ones(360, bool)
@@ -230,6 +236,12 @@ def test_a_fan_fills_several_gaps_from_the_other_side():
     assert error(without((100, 110), (200, 210))) <= 1.05 * complete  # was 5 times as much
     assert error(without((100, 130), (200, 230))) <= 1.05 * complete
     assert error(without((100, 110), (280, 290))) <= 0.035  # opposite: no one saw these rays
+
+
+def test_false_is_a_full_circle_whatever_the_arc():
+    u = np.linspace(-40.0, 40.0, 9)
+    weights = redundancy.fan_weights(limited_angle(0, math.radians(300), 150), u, 128.0, False)
+    np.testing.assert_allclose(weights, math.radians(1.0))  # 2 degrees a view, half each
 
 
 def test_gaps_of_a_parallel_scan_belong_to_the_views_beside_them():

@@ -171,6 +171,11 @@ class _Bridge:
 
     @staticmethod
     def _through(product: Any, x: Array) -> Array:
+        if getattr(x, "requires_grad", False):
+            raise ArrayError(
+                "A tomography operator must get data without gradients: its kernels record none. "
+                "Give x.detach(), and use A.H as the backward of A."
+            )
         values = as_numpy(x)
         batch = values.shape[:-2]
         result = product(values.reshape(-1, *values.shape[-2:]))

@@ -2,7 +2,8 @@
 
 A view stands for the arc half-way to its neighbours (one-dimensional Voronoi cells on the circle). A gap
 that is more than three times wider than any other is where nothing was measured, and belongs to nobody: the
-views beside it stand for as much as on their other side.
+views beside it stand for as much as on their other side. Where there are several gaps, the views beside each
+have half of it: giving those to nobody comes out several times worse.
 
 A fan measures a ray again from the other side: view beta and fan angle gamma = -atan(u' / R) see the line
 of view beta + pi + 2 gamma, -gamma. Shares of the two must add up to 1:
@@ -130,6 +131,8 @@ def _detector_share(offsets: Floats) -> Floats:
     overlap, excess = max(min(left, right), 0.0), abs(right - left)
     if excess <= 1e-9 * max(left, right):
         return np.full_like(offsets, 0.5)
+    if min(left, right) < 0:
+        logger.warning("fbp: the detector does not see the middle of the image; check detector_shift.")
     ramp = max(min(overlap, 4 * excess), 1e-9 * excess)  # narrow where little is displaced: less noise
     rise = np.sin(math.pi / 2 * np.clip((np.abs(offsets) - overlap) / ramp + 1, 0, 1)) ** 2
     return np.asarray(0.5 + 0.5 * rise * np.sign(offsets) * math.copysign(1, right - left))
@@ -146,7 +149,7 @@ def _warn_displaced(offsets: Floats) -> None:
 
 def _circle_share(angles: Floats, gamma: Floats, share: Floats) -> Floats:
     """Shares (views, bins) over a full circle, which a few gaps may interrupt."""
-    order, gaps, _ = _circle(angles, 2 * math.pi)
+    order, gaps, outside = _circle(angles, 2 * math.pi)
     holes = np.flatnonzero(_holes(gaps))
     middles, halves = angles[order][holes] + gaps[holes] / 2, gaps[holes] / 2
 
@@ -160,7 +163,7 @@ def _circle_share(angles: Floats, gamma: Floats, share: Floats) -> Floats:
 
     inside = (middles[:, None] + halves[:, None] * np.linspace(-1, 1, 9)).ravel()
     seen = (fade(inside[:, None] + math.pi + 2 * gamma) > 0) & (share < 1)
-    if not seen.all():  # some rays were measured from neither side
+    if outside is not None or not seen.all():  # an arc after all, or rays that nothing measured
         return np.broadcast_to(share, (angles.size, share.size))
     one = share * fade(angles)[:, None]
     other = (1 - share) * fade(angles[:, None] + math.pi + 2 * gamma)
