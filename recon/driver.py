@@ -75,7 +75,7 @@ def solve(
     state: State | None = None,
     history: Sequence[Record] = (),
     observers: Sequence[Any] = (),
-    every: int = 10,
+    every: int = 20,
     seed: int = 0,
 ) -> Result:
     """Solve a problem: the one verb.

@@ -42,7 +42,7 @@ def test_a_result_beside_other_images_and_its_objective(result, tmp_path):
     assert np.array_equal(shown(drawn.axes[0]), result.x)
     assert np.array_equal(shown(drawn.axes[1]), IMAGE)
     line = drawn.axes[-1].lines[0]
-    assert list(line.get_xdata()) == [0, 10, 20, 30]
+    assert list(line.get_xdata()) == [0, 20, 30]
     assert list(line.get_ydata()) == result.series("objective")[1]
     assert drawn.axes[-1].get_yscale() == "log"
     save_figure(tmp_path / "a.png", drawn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import io
 import json
 import math
@@ -37,6 +38,7 @@ from recon.solver import Record, relative_change
 from recon.stopping import Change, Discrepancy, Gap, MaxIterations, MaxSeconds, Target, as_rule
 from recon.storage import atomic, make_folder, unbroken
 
+solve_10 = functools.partial(recon.solve, every=10)
 RNG = np.random.default_rng(11)
 MATRIX, DATA = RNG.standard_normal((12, 8)), RNG.standard_normal(12)
 
@@ -197,17 +199,17 @@ def test_iterate_never_stops_by_itself_and_goes_on_from_a_state():
 
 
 def test_records_are_every_so_often_and_at_the_end():
-    result = recon.solve(still(), Halving(), stop=17)
+    result = solve_10(still(), Halving(), stop=17)
     assert result.iterations == 17
     assert iterations(result) == [0, 10, 17]
-    assert iterations(recon.solve(still(), Halving(), stop=4, every=1)) == [0, 1, 2, 3, 4]
-    assert iterations(recon.solve(still(), Halving(), stop=4, every=100)) == [0, 4]
-    assert iterations(recon.solve(still(), Halving(), stop=0)) == [0]
+    assert iterations(solve_10(still(), Halving(), stop=4, every=1)) == [0, 1, 2, 3, 4]
+    assert iterations(solve_10(still(), Halving(), stop=4, every=100)) == [0, 4]
+    assert iterations(solve_10(still(), Halving(), stop=0)) == [0]
     assert result.status is Status.MAX_ITERATIONS
 
 
 def test_a_start_from_x0_and_the_default_rule():
-    result = recon.solve(still(), Halving(freeze=0), x0=np.full(3, 4.0))
+    result = solve_10(still(), Halving(freeze=0), x0=np.full(3, 4.0))
     assert np.array_equal(result.x, np.full(3, 5.0))
     assert result.provenance["stop"] == "MaxIterations(limit=500) | Change(tol=1e-05, patience=3)"
     assert result.status is Status.CONVERGED
@@ -215,40 +217,40 @@ def test_a_start_from_x0_and_the_default_rule():
 
 
 def test_going_on_counts_iterations_in_all_and_keeps_the_history():
-    straight = recon.solve(problem(), Fista(), stop=40)
-    part = recon.solve(problem(), Fista(), stop=17)
-    rest = recon.solve(problem(), Fista(), stop=40, state=part.state)
+    straight = solve_10(problem(), Fista(), stop=40)
+    part = solve_10(problem(), Fista(), stop=17)
+    rest = solve_10(problem(), Fista(), stop=40, state=part.state)
     assert rest.iterations == 40
     assert rest.x.tobytes() == straight.x.tobytes()
     assert iterations(rest) == [17, 20, 30, 40]
-    rest = recon.solve(problem(), Fista(), stop=40, state=part.state, history=part.history)
+    rest = solve_10(problem(), Fista(), stop=40, state=part.state, history=part.history)
     assert iterations(rest) == [0, 10, 17, 20, 30, 40]
     assert rest.seconds >= part.seconds
     assert all(a.seconds <= b.seconds for a, b in zip(rest.history, rest.history[1:], strict=False))
-    done = recon.solve(problem(), Fista(), stop=30, state=rest.state, history=rest.history)
+    done = solve_10(problem(), Fista(), stop=30, state=rest.state, history=rest.history)
     assert (done.iterations, done.status) == (40, Status.MAX_ITERATIONS)
-    lower = recon.solve(problem(), Fista(), stop=15, state=part.state, history=part.history[:1])
+    lower = solve_10(problem(), Fista(), stop=15, state=part.state, history=part.history[:1])
     assert iterations(lower) == [0, 17]
 
 
 def test_a_rule_that_looks_back_stops_a_continued_run_where_it_stops_a_straight_one():
     """Change needs three quiet records; those before the break must count."""
     solver = Halving(freeze=12)
-    straight = recon.solve(still(), solver)
+    straight = solve_10(still(), solver)
     assert iterations(straight) == [0, 10, 20, 30, 40]
-    broken = recon.solve(still(), solver, stop=25)
+    broken = solve_10(still(), solver, stop=25)
     records = [record for record in broken.history if record.iteration % 10 == 0]
-    rest = recon.solve(still(), solver, state=broken.state, history=records)
+    rest = solve_10(still(), solver, state=broken.state, history=records)
     assert (rest.iterations, rest.status) == (straight.iterations, straight.status)
     assert iterations(rest) == iterations(straight)
-    later = recon.solve(still(), solver, state=broken.state)
+    later = solve_10(still(), solver, state=broken.state)
     assert later.iterations == 40  # by chance of the record at 25
 
 
 def test_records_after_the_state_are_dropped():
-    part = recon.solve(still(), Halving(), stop=20)
-    early = recon.solve(still(), Halving(), stop=15).state
-    assert iterations(recon.solve(still(), Halving(), stop=30, state=early, history=part.history)) == [
+    part = solve_10(still(), Halving(), stop=20)
+    early = solve_10(still(), Halving(), stop=15).state
+    assert iterations(solve_10(still(), Halving(), stop=30, state=early, history=part.history)) == [
         0,
         10,
         20,
@@ -390,7 +392,7 @@ def test_discrepancy_is_checked_before_the_run():
 
 def test_rules_join():
     def ends(rule, **options):
-        result = recon.solve(still(), Halving(freeze=12), stop=rule, **options)
+        result = solve_10(still(), Halving(freeze=12), stop=rule, **options)
         return result.iterations, result.status
 
     assert ends(MaxIterations(17) | Change()) == (17, Status.MAX_ITERATIONS)
@@ -551,7 +553,7 @@ def test_a_broken_off_run_clears_the_progress():
 def test_json_lines_append_whole_lines_of_json(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"old": 1}\n')
-    recon.solve(still(), Halving(), stop=25, observers=[JsonLines(path)])
+    solve_10(still(), Halving(), stop=25, observers=[JsonLines(path)])
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert rows[0] == {"old": 1}
     assert [row["iteration"] for row in rows[1:]] == [10, 20, 25]
@@ -583,7 +585,7 @@ def test_json_lines_on_a_full_disk_leave_whole_lines(tmp_path, monkeypatch):
 
     monkeypatch.setattr("recon.observers.io.FileIO", Full)
     with pytest.raises(DataError, match=r"log.jsonl cannot be written: no space left on device."):
-        recon.solve(still(), Halving(), stop=30, observers=[watch])
+        solve_10(still(), Halving(), stop=30, observers=[watch])
     text = path.read_text()
     assert text.endswith("}\n")
     assert [json.loads(line)["iteration"] for line in text.splitlines()] == [10]
@@ -617,18 +619,18 @@ def test_save_every_saves_on_the_way_and_at_the_end(tmp_path, monkeypatch):
 @pytest.mark.parametrize("solver", [Fista, Pdhg])
 def test_a_run_that_was_broken_off_goes_on_bit_for_bit(tmp_path, solver):
     path, made = tmp_path / "s.npz", solver.example()
-    straight = recon.solve(made, solver())
+    straight = solve_10(made, solver())
 
     def interrupt(state, record):
         if state.iteration == 33:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        recon.solve(made, solver(), observers=[interrupt, SaveEvery(path, 10)])
+        solve_10(made, solver(), observers=[interrupt, SaveEvery(path, 10)])
     state, history = load_state(path, made, solver()), load_history(path)
     assert state.iteration == 32
     assert [record.iteration for record in history] == [0, 10, 20, 30]
-    rest = recon.solve(made, solver(), state=state, history=history)
+    rest = solve_10(made, solver(), state=state, history=history)
     assert rest.x.tobytes() == straight.x.tobytes()
     assert iterations(rest) == iterations(straight)
     assert [r.values for r in rest.history] == [r.values for r in straight.history]
@@ -1124,7 +1126,7 @@ def test_status_texts_and_goodness():
 
 
 def test_result_is_saved_and_read_back(tmp_path):
-    result = recon.solve(problem(), Fista(), stop=25)
+    result = solve_10(problem(), Fista(), stop=25)
     full = dataclasses.replace(result, variance=np.ones(8), samples=np.zeros((2, 8)))
     full.save(tmp_path / "r.npz")
     with np.load(tmp_path / "r.npz", allow_pickle=False) as archive:

@@ -1,7 +1,7 @@
 """What ``solve`` costs beyond the mathematics: our solvers against NumPy loops written by hand.
 
 Same problem, same operator, same number of iterations, same result (checked when the cases are made). The
-hand-written loops keep no history; ours record the objective every 10 iterations, as by default.
+hand-written loops keep no history; ours record the objective every 20 iterations, as by default.
 """
 
 from __future__ import annotations
