@@ -13,6 +13,8 @@ import io
 import json
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +26,7 @@ from recon.problem import Problem
 from recon.result import Result
 from recon.solver import Record, Solver, State
 
-__all__ = ["JsonLines", "Observer", "Progress", "SaveEvery", "as_observers"]
+__all__ = ["BetweenSteps", "JsonLines", "Observer", "Progress", "SaveEvery", "as_observers"]
 
 
 class Observer:
@@ -70,6 +72,37 @@ def as_observers(given: Iterable[Any]) -> list[Observer]:
         else:
             raise ParameterError(f"An observer must be an Observer or a function, got {type(one).__name__}.")
     return made
+
+
+class BetweenSteps(Observer):
+    """Let the first Ctrl-C wait for the end of the step; a second one does not wait.
+
+    A step that is broken off anywhere leaves nothing behind, but the exception may be lost on the way through
+    compiled code. Only in the main thread, and only where Ctrl-C has Python's own handler.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: Any = None
+
+    def start(self, problem: Problem, solver: Solver, state: State) -> None:
+        usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if usual and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self._asked:
+            signal.default_int_handler(number, frame)
+        self._asked = True
+
+    def update(self, state: State, record: Record | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def finish(self, result: Result | None) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
 
 class Progress(Observer):

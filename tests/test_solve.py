@@ -33,7 +33,7 @@ from recon.errors import (
     ParameterError,
     ShapeError,
 )
-from recon.observers import JsonLines, Observer, Progress, SaveEvery, as_observers
+from recon.observers import BetweenSteps, JsonLines, Observer, Progress, SaveEvery, as_observers
 from recon.solver import Record, relative_change
 from recon.stopping import Change, Discrepancy, Gap, MaxIterations, MaxSeconds, Target, as_rule
 from recon.storage import atomic, make_folder, unbroken
@@ -1184,3 +1184,21 @@ def test_relative_change():
     assert relative_change(0 * one, one) == 1.0
     assert relative_change(0 * one, 0 * one) == 0.0
     assert relative_change((one, one), (one, 0 * one)) == pytest.approx(math.sqrt(0.5))
+
+
+def test_ctrl_c_waits_for_the_end_of_the_step():
+    """The step in which it comes is finished, its state saved by those who watch, and the handler put back."""
+    seen = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Pressed(Halving):
+        def step(self, problem, state):
+            if state.iteration == 4:
+                signal.raise_signal(signal.SIGINT)
+            return super().step(problem, state)
+
+    watchers = [lambda state, record: seen.append(state.iteration), BetweenSteps()]
+    with pytest.raises(KeyboardInterrupt):
+        recon.solve(still(), Pressed(), stop=50, observers=watchers)
+    assert seen == [1, 2, 3, 4, 5]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -123,7 +123,7 @@ def _execute(
 ) -> tuple[Result, dict[str, Any]]:
     from recon.checkpoint import load_history, load_state, save_state
     from recon.driver import choose, solve
-    from recon.observers import Observer, Progress, SaveEvery
+    from recon.observers import BetweenSteps, Observer, Progress, SaveEvery
 
     solver, reason = run.solver, "named in the run file"
     if solver is None:
@@ -133,7 +133,7 @@ def _execute(
     state = load_state(saved, run.problem, solver) if resume else None
     history = load_history(saved) if resume else ()
     keeper = SaveEvery(saved, run.output.save_every, at_end=False)
-    observers: list[Observer] = [keeper, *_plugin_observers()]
+    observers: list[Observer] = [keeper, *_plugin_observers(), BetweenSteps()]
     if not quiet:
         click.echo(f"{run.title}: {run.problem.operator!r}")
         click.echo(f"solver {type(solver).__name__} ({reason})")
