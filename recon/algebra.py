@@ -14,37 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from recon.arrays import Array, ArraySpec, Kind, Spec, as_numpy, namespace, real_like, tmap
+from recon.arrays import Array, ArraySpec, Kind, Spec, namespace, real_like, tmap
+from recon.constants import constant, follow
 from recon.differences import gradient, gradient_adjoint
-from recon.errors import ArrayError, ParameterError, ShapeError
+from recon.errors import ParameterError, ShapeError
 from recon.operator import Operator
 
 __all__ = ["Diagonal", "Gradient", "Identity", "Kronecker", "Matrix"]
-
-
-def _constant(values: Any, owner: str) -> np.ndarray[Any, Any]:
-    """A read-only floating copy of an operator's own numbers, on the CPU."""
-    array = np.array(as_numpy(values))
-    if array.dtype.kind in "iub":
-        array = array.astype(np.float64)
-    if array.dtype.kind not in "fc":
-        raise ArrayError(f"{owner} must be numbers, got dtype {array.dtype}. Convert it with numpy.asarray.")
-    if not np.isfinite(array).all():
-        raise ArrayError(f"{owner} must be finite, got NaN or infinity. Mask those entries first.")
-    array.setflags(write=False)
-    return array
-
-
-def _follow(values: np.ndarray[Any, Any], xp: Any, device: Any, dtype: Any) -> Any:
-    """An operator's numbers in the library and precision of the data (complex stays complex)."""
-    single = dtype in (xp.float32, xp.complex64)
-    kind = {
-        ("f", True): "float32",
-        ("f", False): "float64",
-        ("c", True): "complex64",
-        ("c", False): "complex128",
-    }
-    return xp.asarray(values.astype(kind[values.dtype.kind, single]), device=device)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -124,7 +100,7 @@ class Diagonal(Operator):
     kind: Kind | None = None
 
     def __post_init__(self) -> None:
-        values = _constant(self.values, "Diagonal.values")
+        values = constant(self.values, "Diagonal.values")
         kind = self.kind or ("complex" if values.dtype.kind == "c" else "real")
         if kind == "real" and values.dtype.kind == "c":
             raise ParameterError("Diagonal.kind must be 'complex' for complex values, got 'real'.")
@@ -139,7 +115,7 @@ class Diagonal(Operator):
             object.__setattr__(self, name, value)
 
     def plan(self, xp: Any, device: Any, dtype: Any) -> _DiagonalPlan:
-        values = _follow(self.values, xp, device, dtype)
+        values = follow(self.values, xp, device, dtype)
         return _DiagonalPlan(values, xp.conj(values) if self.values.dtype.kind == "c" else values)
 
     def absolute_sums(self, like: Array) -> tuple[Array, Array]:
@@ -203,7 +179,7 @@ class Matrix(Operator):
     codomain_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        matrix = _constant(self.matrix, "Matrix.matrix")
+        matrix = constant(self.matrix, "Matrix.matrix")
         if matrix.ndim != 2:
             raise ShapeError(
                 f"Matrix.matrix must have 2 axes, got {matrix.ndim}. Reshape it to (rows, columns)."
@@ -222,7 +198,7 @@ class Matrix(Operator):
     def plan(self, xp: Any, device: Any, dtype: Any) -> _MatrixPlan:
         assert isinstance(self.domain, ArraySpec)
         assert isinstance(self.codomain, ArraySpec)
-        return _MatrixPlan(xp, _follow(self.matrix, xp, device, dtype), self.codomain, self.domain)
+        return _MatrixPlan(xp, follow(self.matrix, xp, device, dtype), self.codomain, self.domain)
 
     def absolute_sums(self, like: Array) -> tuple[Array, Array]:
         """Row and column sums of |M|, in the shapes of codomain and domain."""

@@ -1,0 +1,62 @@
+"""An operator's own numbers: kept once as a read-only NumPy array, and carried to wherever the data are.
+
+constant(values, owner)            a private, read-only, finite floating copy, for a field of an operator
+follow(values, xp, device, dtype)  the same numbers in the library, device and precision of the data
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recon.arrays import as_numpy
+from recon.errors import ArrayError
+
+__all__ = ["constant", "follow"]
+
+
+def constant(values: Any, owner: str) -> np.ndarray[Any, Any]:
+    """A read-only floating or complex copy of numbers, on the CPU.
+
+    Parameters
+    ----------
+    values
+        Numbers of any array library, or nested sequences of them; integers and booleans become float64.
+    owner
+        What the error text names: ``"Diagonal.values"``.
+
+    Raises
+    ------
+    ArrayError
+        When they are no numbers, or not finite.
+    """
+    array = np.array(as_numpy(values))
+    if array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    if array.dtype.kind not in "fc":
+        raise ArrayError(f"{owner} must be numbers, got dtype {array.dtype}. Convert it with numpy.asarray.")
+    if not np.isfinite(array).all():
+        raise ArrayError(f"{owner} must be finite, got NaN or infinity. Mask those entries first.")
+    array.setflags(write=False)
+    return array
+
+
+def follow(values: np.ndarray[Any, Any], xp: Any, device: Any, dtype: Any) -> Any:
+    """Numbers in the library, on the device and in the precision of the data; complex stays complex.
+
+    Parameters
+    ----------
+    values
+        Floating or complex NumPy array.
+    xp, device, dtype
+        What ``Operator.plan`` is given; of a complex `dtype` only the precision counts.
+    """
+    single = dtype in (xp.float32, xp.complex64)
+    kind = {
+        ("f", True): "float32",
+        ("f", False): "float64",
+        ("c", True): "complex64",
+        ("c", False): "complex128",
+    }
+    return xp.asarray(values.astype(kind[values.dtype.kind, single]), device=device)
