@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import numbers
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from recon.arrays import Array, as_numpy, batch_of, check_array, finite, leaves, namespace, zeros
+from recon.arrays import Array, as_numpy, batch_of, check_array, finite, leaves, namespace, tmap, zeros
 from recon.errors import ArrayError, CapabilityError, ParameterError, ShapeError
 from recon.losses import LeastSquares, Loss
 from recon.operator import Operator, capability
@@ -135,8 +136,22 @@ class Problem:
         return float(value(x))
 
     def gradient(self, x: Array) -> Array:
-        """Gradient of the loss part: A^H loss'(A x, y)."""
-        return self.operator.H @ self.loss.gradient(self.operator @ x, self.data)
+        """Gradient of the loss part: A^H loss'(A x, y).
+
+        For least squares and an operator with a fast ``normal``: A^H A x - A^H y, where A^H y is kept.
+        """
+        normal = capability(self.operator, "normal") if type(self.loss) is LeastSquares else None
+        if normal is None:
+            return self.operator.H @ self.loss.gradient(self.operator @ x, self.data)
+        check_array(x, self.operator.domain, f"{self.operator!s} input")
+        return tmap(lambda new, old: new - old, normal(x), self._back_projection)
+
+    @cached_property
+    def _back_projection(self) -> Array:
+        return self.operator.H @ self.data
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_back_projection"}
 
     # -- for solvers -------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import re
 
 import numpy as np
@@ -31,6 +32,40 @@ def test_objective_gradient_and_penalty(to):
     assert problem.penalty(to(x)) == pytest.approx(1.8)
     np.testing.assert_allclose(as_numpy(problem.gradient(to(x))), M.T @ residual)
     assert Problem(Matrix(M), to(Y)).penalty(to(x)) == 0.0
+
+
+class Counting(Matrix):
+    """A matrix with a fast A^H A that counts how often its products are taken."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "calls", [])
+
+    def _forward(self, x):
+        self.calls.append("forward")
+        return super()._forward(x)
+
+    def _adjoint(self, y):
+        self.calls.append("adjoint")
+        return super()._adjoint(y)
+
+    def normal(self, x):
+        self.calls.append("normal")
+        return super()._adjoint(super()._forward(x))
+
+
+def test_the_gradient_of_least_squares_takes_the_fast_normal(to):
+    x, problem = to(np.arange(4.0)), Problem(Counting(M), to(Y))
+    wanted = M.T @ (M @ np.arange(4.0) - Y)
+    for _ in range(2):
+        np.testing.assert_allclose(as_numpy(problem.gradient(x)), wanted, rtol=1e-12)
+    assert problem.operator.calls == ["normal", "adjoint", "normal"]  # A^H y once
+    assert "_back_projection" not in pickle.loads(pickle.dumps(problem)).__dict__
+    weighted = Problem(Counting(M), to(Y), loss=WeightedLeastSquares(np.ones(3)))
+    np.testing.assert_allclose(as_numpy(weighted.gradient(x)), wanted, rtol=1e-12)
+    assert weighted.operator.calls == ["forward", "adjoint"]
+    with pytest.raises(ShapeError, match=r"input must have shape"):
+        problem.gradient(to(np.zeros(5)))
 
 
 def test_batches_and_starts(to):
