@@ -25,7 +25,6 @@ from recon.linalg import axpy, cg
 from recon.linalg import norm as operator_norm
 from recon.operator import Operator, capability, total
 from recon.params import Doc
-from recon.solver import relative_change
 from recon_proximal._examples import weighing
 from recon_proximal._parts import is_interval, parts
 
@@ -34,9 +33,8 @@ __all__ = ["Admm", "AdmmState"]
 
 @dataclass(frozen=True)
 class AdmmState(State):
-    """x as reported, the solution of the x step, copies z, scaled duals u, penalty r, and the two residuals."""
+    """x as reported, `primal` of the x step, copies z, scaled duals u, penalty r, and the two residuals."""
 
-    previous: Array
     primal: Array
     copies: tuple[Array, ...]
     duals: tuple[Array, ...]
@@ -84,7 +82,7 @@ class Admm(Solver):
         x = problem.start(x0)
         copies = tuple(operator @ x for _, operator in blocks)
         duals = tuple(tmap(lambda leaf: 0 * leaf, z) for z in copies)
-        return AdmmState(0, x, x, x, copies, duals, self.penalty or _first_penalty(problem, blocks), 0.0, 0.0)
+        return AdmmState(0, x, x, copies, duals, self.penalty or _first_penalty(problem, blocks), 0.0, 0.0)
 
     def step(self, problem: Problem, state: AdmmState) -> AdmmState:
         blocks, r = _blocks(problem), state.penalty
@@ -101,7 +99,6 @@ class Admm(Solver):
         state = AdmmState(
             state.iteration + 1,
             _reported(blocks, copies, primal),
-            state.x,
             primal,
             tuple(copies),
             tuple(duals),
@@ -134,7 +131,6 @@ class Admm(Solver):
     def measure(self, problem: Problem, state: AdmmState) -> dict[str, float]:
         values = super().measure(problem, state)
         if state.iteration:
-            values["change"] = relative_change(state.x, state.previous)
             values |= {"primal_residual": state.primal_residual, "dual_residual": state.dual_residual}
         return values
 

@@ -22,7 +22,7 @@ from recon.arrays import Array, tmap, vdot
 from recon.errors import CapabilityError
 from recon.operator import capability
 from recon.params import Doc
-from recon.solver import Fit, relative_change
+from recon.solver import Fit
 from recon_proximal._examples import sparse_recovery
 
 __all__ = ["Fista", "FistaState"]
@@ -71,17 +71,17 @@ class Fista(Solver):
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> FistaState:
         if problem.prior is not None:
             problem.require(problem.prior, "prox", "Fista", "Pdhg or Admm")
-        if not math.isfinite(problem.loss.curvature(problem.data)):
+        curvature = problem.loss.curvature(problem.data)
+        if not math.isfinite(curvature):
             raise CapabilityError(
                 f"Fista needs a loss with a Lipschitz gradient, which {type(problem.loss).__name__} has not. "
                 "Use Pdhg instead."
             )
         x = problem.start(x0)
-        return FistaState(0, x, x, 1.0, self.step_size or self._step(problem), None)
+        return FistaState(0, x, x, 1.0, self.step_size or self._step(problem, curvature), None)
 
     @staticmethod
-    def _step(problem: Problem) -> float:
-        curvature = problem.loss.curvature(problem.data)
+    def _step(problem: Problem, curvature: float) -> float:
         square = curvature * linalg.norm(problem.operator, like=problem.data) ** 2
         return 1.0 / square if square > 0.0 else 1.0
 
@@ -103,12 +103,6 @@ class Fista(Solver):
             x, memory = prior.prox_from(v, state.step, state.memory)
             return x, memory
         return prior.prox(v, state.step), None
-
-    def measure(self, problem: Problem, state: FistaState) -> dict[str, float]:
-        values = super().measure(problem, state)
-        if state.iteration:
-            values["change"] = relative_change(state.x, state.previous)
-        return values
 
     @classmethod
     def suits(cls, problem: Problem) -> Fit | None:

@@ -28,7 +28,7 @@ from recon.operator import Operator, capability
 from recon.params import Doc
 from recon.priors import Prior, prox_conjugate, terms
 from recon.priors.base import Separable
-from recon.solver import Fit, relative_change
+from recon.solver import Fit
 from recon_proximal._examples import weighing
 from recon_proximal._parts import parts
 
@@ -132,10 +132,7 @@ class Pdhg(Solver):
 
     def measure(self, problem: Problem, state: PdhgState) -> dict[str, float]:
         loss = problem.loss.value(state.prediction, problem.data)
-        values = {"objective": loss + problem.penalty(state.x), "loss": loss}
-        if state.iteration:
-            values["change"] = relative_change(state.x, state.previous)
-        return values
+        return {"objective": loss + problem.penalty(state.x), "loss": loss}
 
     @classmethod
     def suits(cls, problem: Problem) -> Fit | None:

@@ -17,7 +17,6 @@ from recon import LeastSquares, NonNegative, Problem, Solver, State
 from recon.arrays import Array, namespace, tmap, vdot
 from recon.errors import CapabilityError
 from recon.params import Doc
-from recon.solver import relative_change
 from recon_proximal._examples import weighing
 
 __all__ = ["Sirt", "SirtState"]
@@ -25,9 +24,8 @@ __all__ = ["Sirt", "SirtState"]
 
 @dataclass(frozen=True)
 class SirtState(State):
-    """Image, the one before, prediction A x, and the weights R (rows) and C (columns)."""
+    """Image, prediction A x, and the weights R (rows) and C (columns)."""
 
-    previous: Array
     prediction: Array
     rows: Array
     columns: Array
@@ -70,7 +68,7 @@ class Sirt(Solver):
         rows = problem.operator @ tmap(_ones, x)
         columns = problem.operator.H @ tmap(_ones, rows)
         inverse_rows, inverse_columns = tmap(_inverse, rows), tmap(_inverse, columns)
-        return SirtState(0, x, x, problem.operator @ x, inverse_rows, inverse_columns)
+        return SirtState(0, x, problem.operator @ x, inverse_rows, inverse_columns)
 
     def step(self, problem: Problem, state: SirtState) -> SirtState:
         weighted = tmap(lambda r, y, p: r * (y - p), state.rows, problem.data, state.prediction)
@@ -79,16 +77,13 @@ class Sirt(Solver):
         prior: Any = problem.prior
         if prior is not None:
             x = prior.prox(x, 1.0)
-        return SirtState(state.iteration + 1, x, state.x, problem.operator @ x, state.rows, state.columns)
+        return SirtState(state.iteration + 1, x, problem.operator @ x, state.rows, state.columns)
 
     def measure(self, problem: Problem, state: SirtState) -> dict[str, float]:
         residual = tmap(lambda p, y: p - y, state.prediction, problem.data)
         weighted = 0.5 * vdot(residual, tmap(lambda r, e: r * e, state.rows, residual)).real
         loss = problem.loss.value(state.prediction, problem.data)
-        values = {"objective": loss + problem.penalty(state.x), "loss": loss, "weighted": weighted}
-        if state.iteration:
-            values["change"] = relative_change(state.x, state.previous)
-        return values
+        return {"objective": loss + problem.penalty(state.x), "loss": loss, "weighted": weighted}
 
     @classmethod
     def example(cls) -> Problem:
