@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from recon import selection
 from recon._version import __version__
 from recon.arrays import Array, finite, tmap
 from recon.errors import CapabilityError, ParameterError, PluginError
@@ -77,6 +78,7 @@ def solve(
     observers: Sequence[Any] = (),
     every: int = 20,
     seed: int = 0,
+    weight: selection.Name | None = None,
 ) -> Result:
     """Solve a problem: the one verb.
 
@@ -101,6 +103,10 @@ def solve(
         Record objective and other figures every so many iterations (and at the last).
     seed
         Of whatever is random in the solver; drawn on the CPU, so equal on every device.
+    weight
+        Choose the factor of the problem's prior from the data: ``"auto"``, ``"sure"``, ``"discrepancy"``,
+        ``"gcv"``, ``"whiteness"`` or ``"lcurve"`` (see :mod:`recon.selection`). The choice and the path to it are in
+        ``result.provenance["weight"]``, the problem that was solved has ``prior = weight * problem.prior``.
 
     Returns
     -------
@@ -113,6 +119,8 @@ def solve(
         When the solver needs something that operator, prior or loss do not have.
     """
     _check_problem(problem)
+    if weight is not None:
+        return _with_chosen_weight(problem, weight, solver, stop, x0, state, history, observers, every, seed)
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ParameterError(f"solve.every must be an integer >= 1, got {short(every)}.")
     provenance: dict[str, Any] = {"recon": __version__, "seed": seed}
@@ -133,6 +141,38 @@ def solve(
     result = Result(state.x, status, tuple(records), state, time.perf_counter() - begin, solver, provenance)
     _finish(watchers, result)
     return result
+
+
+def _with_chosen_weight(
+    problem: Problem,
+    weight: selection.Name,
+    solver: Solver | None,
+    stop: Rule | int | None,
+    x0: Array | None,
+    state: State | None,
+    history: Sequence[Record],
+    observers: Sequence[Any],
+    every: int,
+    seed: int,
+) -> Result:
+    """Choose the weight with quiet runs of the same solver and rule, then solve with it once more in full."""
+    if state is not None:
+        raise ParameterError(
+            "solve.weight must be None where a state is given: the state belongs to a weight that was chosen. "
+            "Give the problem the prior with that weight."
+        )
+
+    def reconstruct(trial: Problem, start: Array | None) -> Array:
+        nearest = x0 if start is None else start
+        return solve(trial, solver, stop=stop, x0=nearest, every=every, seed=seed).x
+
+    chosen = selection.choose_weight(problem, weight, reconstruct, seed=seed)
+    assert problem.prior is not None
+    problem = dataclasses.replace(problem, prior=chosen.weight * problem.prior)
+    result = solve(
+        problem, solver, stop=stop, x0=chosen.x, history=history, observers=observers, every=every, seed=seed
+    )
+    return dataclasses.replace(result, provenance={**result.provenance, "weight": chosen.record()})
 
 
 def _check_problem(problem: Any) -> None:

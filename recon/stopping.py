@@ -11,12 +11,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 from annotated_types import Ge, Gt
 
-from recon.arrays import as_numpy, is_complex, leaves
+from recon import noise
 from recon.errors import CapabilityError, ParameterError
 from recon.losses import LeastSquares
 from recon.params import Doc, Parameters
@@ -147,8 +146,8 @@ class Target(Parameters, Rule):
 class Discrepancy(Parameters, Rule):
     """Stop when ||A x - y|| <= factor * sigma sqrt(m) (Morozov 1966), for early-stopped least squares.
 
-    Needs ``LeastSquares`` and a number or array as ``Problem.noise``. The noise is that of real and imaginary
-    parts each, so that m counts complex data twice.
+    Needs ``LeastSquares`` and ``Problem.noise``: a number, an array or ``"estimate"``. The noise is that of real
+    and imaginary parts each, so that m counts complex data twice.
     """
 
     factor: Annotated[float, Gt(0), Doc("1 fits to the noise level; a little more is safer")] = 1.0
@@ -158,26 +157,11 @@ class Discrepancy(Parameters, Rule):
             raise ParameterError(
                 f"Discrepancy needs LeastSquares, got {type(problem.loss).__name__}. Use Change or MaxIterations."
             )
-        if problem.noise is None or isinstance(problem.noise, str):
-            raise ParameterError(
-                f"Discrepancy needs the noise level: Problem.noise must be a number or an array, got {problem.noise!r}."
-            )
+        noise.known(problem, "Discrepancy")
 
     def decide(self, problem: Problem, history: Sequence[Record]) -> Status | None:
-        goal = 0.5 * self.factor**2 * _noise_energy(problem)
+        goal = 0.5 * self.factor**2 * noise.energy(problem, "Discrepancy")
         return Status.DISCREPANCY if history[-1].values.get("loss", math.inf) <= goal else None
-
-
-def _noise_energy(problem: Problem) -> float:
-    """Expected ||noise||^2, where sigma is that of real and imaginary part each."""
-    noise: Any = problem.noise
-    total = 0.0
-    sigmas = noise if isinstance(noise, tuple) else tuple(noise for _ in leaves(problem.data))
-    for leaf, sigma in zip(leaves(problem.data), sigmas, strict=True):
-        values = as_numpy(sigma) if hasattr(sigma, "shape") else np.asarray(float(sigma))
-        parts = 2 if is_complex(leaf) else 1
-        total += parts * float(np.broadcast_to(values.astype(np.float64) ** 2, tuple(leaf.shape)).sum())
-    return total
 
 
 def as_rule(stop: Rule | int | None) -> Rule:

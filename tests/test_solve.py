@@ -379,9 +379,12 @@ def test_discrepancy_of_tuples():
 
 
 def test_discrepancy_is_checked_before_the_run():
-    for noise, got in ((None, "None"), ("estimate", "'estimate'")):
-        with pytest.raises(ParameterError, match=f"Discrepancy needs the noise level: .* got {got}"):
-            recon.solve(problem(noise=noise), Fista(), stop=MaxIterations(3) | Change() & Discrepancy())
+    with pytest.raises(ParameterError, match=r"Discrepancy needs the noise level: .* got None"):
+        recon.solve(problem(), Fista(), stop=MaxIterations(3) | Change() & Discrepancy())
+    few = problem(operator=Matrix(MATRIX[:2]), data=DATA[:2], noise="estimate")
+    with pytest.raises(ParameterError, match=r"Noise can be estimated from three entries or more"):
+        recon.solve(few, Fista(), stop=Discrepancy())
+    assert recon.solve(problem(noise="estimate"), Fista(), stop=MaxIterations(3) | Discrepancy(5.0)).status.good
     weighted = recon.WeightedLeastSquares(np.ones(12))
     with pytest.raises(
         ParameterError, match=r"Discrepancy needs LeastSquares, got WeightedLeastSquares. Use Change"

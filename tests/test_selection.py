@@ -1,0 +1,258 @@
+"""The weight of a prior from the data: each rule against a closed form, the noise level, the searches, the texts."""
+
+import math
+
+import numpy as np
+import pytest
+
+import recon
+from recon import noise
+from recon.arrays import as_numpy
+from recon.errors import CapabilityError, ParameterError
+from recon.priors import L1, L2, TV, NonNegative
+from recon.searching import least, root
+from recon.selection import choose_weight
+
+# -- searches ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [1e-4, 0.3, 2.0, 1e5])
+def test_searches_find_their_place_from_anywhere(start):
+    calls = []
+
+    def bowl(w):
+        calls.append(w)
+        return math.log(w / 0.7) ** 2
+
+    assert least(bowl, start) == pytest.approx(0.7, rel=0.1)
+    assert len(calls) == len(set(calls)) <= 30
+    assert root(lambda w: math.atan(math.log(w / 0.7)), start) == pytest.approx(0.7, rel=0.02)
+
+
+def test_a_root_that_is_not_there_ends_the_search():
+    assert root(lambda w: -1.0, 1.0) == pytest.approx(3.0**20)
+    assert root(lambda w: 1.0, 1.0) == pytest.approx(3.0**-20)
+
+
+# -- noise ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.3])
+def test_the_noise_of_a_smooth_image_is_found(to, sigma):
+    rows, columns = np.indices((128, 96)) / 40
+    image = np.sin(rows) * np.cos(columns) + (rows > 1.5)
+    data = image + sigma * np.random.default_rng(0).standard_normal(image.shape)
+    assert noise.estimate(to(data)) == pytest.approx(sigma, rel=0.03)
+    assert noise.estimate(to(data), axes=1) == pytest.approx(sigma, rel=0.03)
+    assert noise.estimate((to(data), to(data))) == pytest.approx(noise.estimate(to(data)))
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (np.zeros((4, 4), complex), "The noise of complex data must be given, got 'estimate'"),
+        (np.zeros((4, 2)), "Noise can be estimated from three entries or more along each axis, got (4, 2)"),
+        (np.zeros((9, 9)), "The noise of these data cannot be estimated"),
+    ],
+)
+def test_noise_that_cannot_be_estimated(data, text):
+    with pytest.raises(ParameterError) as caught:
+        noise.estimate(data)
+    assert text in str(caught.value)
+
+
+def test_the_energy_of_the_noise():
+    A = recon.Identity(recon.ArraySpec((50, 40)))
+    data = np.random.default_rng(0).standard_normal((50, 40))
+    assert noise.energy(recon.Problem(A, data, noise=0.5), "x") == pytest.approx(0.25 * 2000)
+    assert noise.energy(recon.Problem(A, data, noise="estimate"), "x") == pytest.approx(2000, rel=0.05)
+    spread = np.full((50, 40), 2.0)
+    assert noise.energy(recon.Problem(A, data, noise=spread), "x") == pytest.approx(4 * 2000)
+    assert noise.level(spread) == 2.0
+    with pytest.raises(
+        ParameterError, match=r"Somebody needs the noise level: Problem.noise must be a number"
+    ):
+        noise.energy(recon.Problem(A, data), "Somebody")
+
+
+# -- rules: Tikhonov with a diagonal operator, where everything has a closed form ------------------------
+
+
+def tikhonov(noise=0.3, batch=(), complex_data=False):
+    """min 1/2 ||s x - y||^2 + w/2 ||x||^2: A x = s^2 y / (s^2 + w)."""
+    rng = np.random.default_rng(3)
+    gain = np.linspace(0.05, 2.0, 4000)
+    truth = 2.0 * rng.standard_normal((*batch, 4000))
+    noise_draw = rng.standard_normal((*batch, 4000))
+    if complex_data:
+        truth, noise_draw = truth * (1 + 1j), noise_draw + 1j * rng.standard_normal((*batch, 4000))
+    data = gain * truth + 0.3 * noise_draw
+    operator = recon.Diagonal(gain.astype(complex) if complex_data else gain)
+    return recon.Problem(operator, data, L2(1.0), noise=noise), gain
+
+
+def exactly(problem, x0):
+    """The solution, since the prior is a scaled L2."""
+    gain = np.abs(problem.operator.values)
+    return as_numpy(problem.data) * gain / (gain**2 + problem.prior.factor)
+
+
+def on_a_grid(score):
+    weights = np.geomspace(1e-4, 10, 2000)
+    return weights[np.argmin([score(w) for w in weights])]
+
+
+@pytest.mark.parametrize("complex_data", [False, True])
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_sure_gcv_and_discrepancy_find_their_closed_forms(batch, complex_data):
+    problem, gain = tikhonov(batch=batch, complex_data=complex_data)
+    y = np.asarray(problem.data)
+    parts = (2 if complex_data else 1) * math.prod(batch)
+
+    def misfit(w):
+        return np.linalg.norm(y * w / (gain**2 + w)) ** 2
+
+    def freedom(w):
+        return parts * (gain**2 / (gain**2 + w)).sum()
+
+    count = y.size * (2 if complex_data else 1)
+    wanted = {
+        "sure": on_a_grid(lambda w: misfit(w) + 2 * 0.09 * freedom(w)),
+        "gcv": on_a_grid(lambda w: misfit(w) / (1 - freedom(w) / count) ** 2),
+        "discrepancy": on_a_grid(lambda w: abs(misfit(w) - 0.09 * count)),
+    }
+    for rule, weight in wanted.items():
+        found = choose_weight(problem, rule, exactly)
+        assert found.weight == pytest.approx(weight, rel=0.12), rule
+        assert found.rule == rule
+        assert 3 <= len(found.trials) <= 30
+        np.testing.assert_allclose(
+            found.x, exactly(recon.Problem(problem.operator, y, found.weight * L2(1.0)), None)
+        )
+    # the risk that SURE estimates is the one that counts: its weight is near 0.09 / 4, the ratio of the variances
+    assert wanted["sure"] == pytest.approx(0.09 / 4, rel=0.3)
+
+
+def test_noise_that_differs_from_entry_to_entry():
+    problem, gain = tikhonov(noise=np.linspace(0.1, 0.5, 4000))
+    variance, y = np.linspace(0.1, 0.5, 4000) ** 2, np.asarray(problem.data)
+    wanted = on_a_grid(
+        lambda w: np.linalg.norm(y * w / (gain**2 + w)) ** 2 + 2 * (variance * gain**2 / (gain**2 + w)).sum()
+    )
+    assert choose_weight(problem, "sure", exactly).weight == pytest.approx(wanted, rel=0.12)
+
+
+def test_whiteness_leaves_white_residuals():
+    """A smooth image in white noise: the flattest residual is close to the best image."""
+    rows, columns = np.indices((64, 64)) / 64
+    truth = np.sin(7 * rows) * np.cos(5 * columns) + (rows > 0.5)
+    data = truth + 0.2 * np.random.default_rng(0).standard_normal(truth.shape)
+    problem = recon.Problem(recon.Identity(recon.ArraySpec(truth.shape)), data, TV(1.0), noise=0.2)
+    errors = {}
+    for rule in ("whiteness", "sure", "discrepancy"):
+        result = recon.solve(problem, stop=300, weight=rule)
+        errors[rule] = np.linalg.norm(result.x - truth)
+    best = min(
+        np.linalg.norm(recon.solve(recon.Problem(problem.operator, data, TV(w)), stop=300).x - truth)
+        for w in np.geomspace(0.05, 1, 12)
+    )
+    assert max(errors["whiteness"], errors["sure"]) <= 1.1 * best, (errors, best)
+    assert errors["discrepancy"] <= 1.5 * best  # smooths too much, as it is known to
+
+
+def test_lcurve_finds_the_corner():
+    """Small singular values over noise: left of the corner the size of x explodes, right of it the misfit."""
+    rng = np.random.default_rng(0)
+    gain = np.geomspace(1, 1e-6, 60)
+    truth = gain**0.5
+    data = gain * truth + 1e-4 * rng.standard_normal(60)
+    problem = recon.Problem(recon.Diagonal(gain), data, L2(1.0), noise=1e-4)
+    found = choose_weight(problem, "lcurve", exactly)
+    errors = {w: np.linalg.norm(data * gain / (gain**2 + w) - truth) for w in np.geomspace(1e-12, 1, 200)}
+    assert np.linalg.norm(found.x - truth) <= 2 * min(errors.values())
+
+
+# -- through solve ----------------------------------------------------------------------------------------
+
+
+def test_solve_chooses_the_weight_and_says_so():
+    problem, _ = tikhonov()
+    result = recon.solve(problem, weight="auto", stop=200)
+    said = result.provenance["weight"]
+    assert said["rule"] == "sure"
+    assert len(said["path"]) >= 3
+    assert result.record()["provenance"]["weight"] == said
+    plain = recon.solve(recon.Problem(problem.operator, problem.data, said["weight"] * L2(1.0)), stop=400)
+    np.testing.assert_allclose(result.x, plain.x, atol=1e-3)
+    again = recon.solve(problem, weight="auto", stop=200)
+    assert (again.x == result.x).all()
+
+
+def test_constraints_stay_constraints():
+    problem, _ = tikhonov()
+    problem = recon.Problem(problem.operator, problem.data, L1(1.0) + NonNegative(), noise=0.3)
+    result = recon.solve(problem, weight="sure", stop=200)
+    assert result.x.min() >= 0
+    assert 0 < result.provenance["weight"]["weight"] < 10
+
+
+def test_auto_takes_the_rule_that_fits():
+    blur = recon.Matrix(np.tri(40) / 10)
+    data = blur @ np.ones(40) + 0.1 * np.random.default_rng(0).standard_normal(40)
+    result = recon.solve(recon.Problem(blur, data, L2(1.0), noise=0.1), weight="auto", stop=100)
+    assert result.provenance["weight"]["rule"] == "discrepancy"
+
+
+def test_refusals():
+    problem, _ = tikhonov()
+    bare = recon.Problem(problem.operator, problem.data, noise=0.3)
+    poisson = recon.Problem(problem.operator, np.abs(problem.data), L2(1.0), recon.get("loss", "poisson")())
+    unknown = recon.Problem(problem.operator, problem.data, L2(1.0))
+    state = recon.solve(problem, stop=1).state
+    for make, error, text in (
+        (
+            lambda: recon.solve(problem, weight="best"),
+            ParameterError,
+            "weight must be one of auto, discrepancy",
+        ),
+        (
+            lambda: recon.solve(bare, weight="auto"),
+            CapabilityError,
+            "weight needs a prior whose weight it chooses",
+        ),
+        (
+            lambda: recon.solve(poisson, weight="auto"),
+            CapabilityError,
+            "weight needs LeastSquares, got Poisson",
+        ),
+        (
+            lambda: recon.solve(unknown, weight="sure"),
+            ParameterError,
+            "weight = 'sure' needs the noise level",
+        ),
+        (
+            lambda: recon.solve(unknown, weight="discrepancy"),
+            ParameterError,
+            "weight = 'discrepancy' needs the noise",
+        ),
+        (
+            lambda: recon.solve(problem, weight="sure", state=state),
+            ParameterError,
+            "solve.weight must be None where",
+        ),
+    ):
+        with pytest.raises(error) as caught:
+            make()
+        assert text in str(caught.value)
+
+
+def test_a_prior_without_a_value_has_no_lcurve():
+    class Mute(recon.Prior):
+        def prox(self, v, t):
+            return v
+
+    problem, _ = tikhonov()
+    with pytest.raises(CapabilityError, match=r"weight = 'lcurve' needs .*value, which it has not"):
+        choose_weight(
+            recon.Problem(problem.operator, problem.data, Mute(), noise=1.0), "lcurve", lambda p, x0: p.data
+        )
