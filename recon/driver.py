@@ -162,9 +162,10 @@ def _with_chosen_weight(
             "Give the problem the prior with that weight."
         )
 
-    def reconstruct(trial: Problem, start: Array | None) -> Array:
-        nearest = x0 if start is None else start
-        return solve(trial, solver, stop=stop, x0=nearest, every=every, seed=seed).x
+    def reconstruct(trial: Problem, start: Array | None, iterations: int | None) -> tuple[Array, int]:
+        nearest, rule = x0 if start is None else start, stop if iterations is None else iterations
+        result = solve(trial, solver, stop=rule, x0=nearest, every=every, seed=seed)
+        return result.x, result.iterations
 
     chosen = selection.choose_weight(problem, weight, reconstruct, seed=seed)
     assert problem.prior is not None

@@ -92,7 +92,7 @@ def _fista_case(name: str, operator: Any, data: Any) -> Case:
 def _pdhg_case(name: str, operator: Any, data: Any) -> Case:
     weight = 1e-3 * float(np.abs(operator.H @ data).max())
     problem = recon.Problem(operator, data, recon.TV(weight))
-    solver = Pdhg(balance=5.0)
+    solver = Pdhg(balance=5.0, relaxation=1.0)
     first = solver.init(problem)
     tau, sigma, sigma_field = first.tau, first.sigma, first.sigmas[0]
 
