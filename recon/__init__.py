@@ -32,11 +32,13 @@ if TYPE_CHECKING:
         stopping,
         testing,
     )
-    from recon.algebra import Diagonal, Gradient, Identity, Kronecker, Matrix
+    from recon.algebra import Diagonal, Identity, Matrix
     from recon.arrays import ArraySpec
     from recon.dataset import Dataset, Sample
+    from recon.derivatives import FiniteDifference, Gradient
     from recon.driver import iterate, solve
     from recon.entries import Entry
+    from recon.kronecker import Kronecker
     from recon.losses import LeastSquares, Loss, Poisson, WeightedLeastSquares
     from recon.operator import Operator
     from recon.priors import L1, L2, L21, TV, Box, NonNegative, Nuclear, Prior, Simplex
@@ -44,15 +46,18 @@ if TYPE_CHECKING:
     from recon.registry import entries, get
     from recon.result import Result
     from recon.solver import Solver, State, Status
+    from recon.sparse import SparseMatrix
     from recon.stacks import block_diag, hstack, vstack
     from recon.stopping import Change, Discrepancy, Gap, MaxIterations, MaxSeconds, Target
 
 _HOMES = {
-    "algebra": ("Diagonal", "Gradient", "Identity", "Kronecker", "Matrix"),
+    "algebra": ("Diagonal", "Identity", "Matrix"),
     "arrays": ("ArraySpec",),
     "dataset": ("Dataset", "Sample"),
+    "derivatives": ("FiniteDifference", "Gradient"),
     "driver": ("iterate", "solve"),
     "entries": ("Entry",),
+    "kronecker": ("Kronecker",),
     "losses": ("LeastSquares", "Loss", "Poisson", "WeightedLeastSquares"),
     "operator": ("Operator",),
     "priors": ("L1", "L2", "L21", "TV", "Box", "NonNegative", "Nuclear", "Prior", "Simplex"),
@@ -60,6 +65,7 @@ _HOMES = {
     "registry": ("get",),
     "result": ("Result",),
     "solver": ("Solver", "State", "Status"),
+    "sparse": ("SparseMatrix",),
     "stacks": ("block_diag", "hstack", "vstack"),
     "stopping": ("Change", "Discrepancy", "Gap", "MaxIterations", "MaxSeconds", "Target"),
 }
@@ -91,6 +97,7 @@ __all__ = [
     "Diagonal",
     "Discrepancy",
     "Entry",
+    "FiniteDifference",
     "Gap",
     "Gradient",
     "Identity",
@@ -110,6 +117,7 @@ __all__ = [
     "Sample",
     "Simplex",
     "Solver",
+    "SparseMatrix",
     "State",
     "Status",
     "Target",

@@ -3,6 +3,8 @@
 from recon.entries import Entry
 from recon.hookspecs import hookimpl
 
+_GOLUB = "Golub and Van Loan, Matrix computations, 4th ed., Johns Hopkins 2013"
+
 
 @hookimpl
 def recon_entries() -> list[Entry]:
@@ -11,17 +13,20 @@ def recon_entries() -> list[Entry]:
 
 def _operators() -> list[Entry]:
     return [
-        Entry("operator", "identity", "recon.algebra:Identity", "The identity: denoising"),
-        Entry(
-            "operator",
-            "diagonal",
-            "recon.algebra:Diagonal",
-            "Pointwise multiplication: masks, weights, inpainting",
-        ),
-        Entry("operator", "matrix", "recon.algebra:Matrix", "A dense matrix"),
-        Entry("operator", "kronecker", "recon.algebra:Kronecker", "Kronecker product, one factor per axis"),
-        Entry("operator", "gradient", "recon.algebra:Gradient", "Forward differences with Neumann boundary"),
-    ]
+        Entry("operator", "identity", "recon.algebra:Identity", "The identity: denoising", cites=(_GOLUB,)),
+        Entry("operator", "diagonal", "recon.algebra:Diagonal",
+              "Pointwise multiplication: masks, weights, inpainting", cites=(_GOLUB,)),
+        Entry("operator", "matrix", "recon.algebra:Matrix", "A dense matrix", cites=(_GOLUB,)),
+        Entry("operator", "kronecker", "recon.kronecker:Kronecker", "Kronecker product, one factor per axis",
+              cites=("Van Loan, J. Comput. Appl. Math. 123 (2000) 85, doi:10.1016/S0377-0427(00)00393-9",)),
+        Entry("operator", "sparse-matrix", "recon.sparse:SparseMatrix", "A sparse matrix of SciPy",
+              cites=("Saad, Iterative methods for sparse linear systems, SIAM 2003, doi:10.1137/1.9780898718003",)),
+        Entry("operator", "gradient", "recon.derivatives:Gradient", "Forward differences with Neumann boundary",
+              cites=("Chambolle, J. Math. Imaging Vis. 20 (2004) 89, doi:10.1023/B:JMIV.0000011325.36760.1e",)),
+        Entry("operator", "finite-difference", "recon.derivatives:FiniteDifference",
+              "First or second differences along an axis, three schemes and boundaries",
+              cites=("LeVeque, Finite difference methods, SIAM 2007, doi:10.1137/1.9780898717839",)),
+    ]  # fmt: skip
 
 
 def _priors() -> list[Entry]:

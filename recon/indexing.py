@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.arrays import device_of, namespace
+from recon.arrays import device_of, from_numpy, namespace
 
 __all__ = ["put", "take"]
 
@@ -20,9 +20,8 @@ Index = np.ndarray[Any, np.dtype[np.int64]]
 def take(x: Any, index: Index) -> Any:
     """Entries of the last axis, in the order of `index` (NumPy integers >= 0)."""
     if isinstance(x, np.ndarray):
-        return x[..., index]
-    xp = namespace(x)
-    return xp.take(x, xp.asarray(index, device=device_of(x)), axis=-1)
+        return np.take(x, index, axis=-1)  # 2 to 4 times the speed of x[..., index]
+    return namespace(x).take(x, from_numpy(index, x), axis=-1)
 
 
 def put(values: Any, index: Index, size: int) -> Any:
@@ -39,4 +38,4 @@ def put(values: Any, index: Index, size: int) -> Any:
     source = np.full(size, index.size)
     source[index] = np.arange(index.size)
     rest = xp.zeros((*values.shape[:-1], 1), dtype=values.dtype, device=device)
-    return xp.take(xp.concat([values, rest], axis=-1), xp.asarray(source, device=device), axis=-1)
+    return xp.take(xp.concat([values, rest], axis=-1), from_numpy(source, values), axis=-1)

@@ -18,6 +18,7 @@ from recon.arrays import (
     is_complex,
     leaves,
     members,
+    namespace,
     random_normal,
     tmap,
     vdot,
@@ -123,10 +124,13 @@ def absolute_sums(operator: Operator, like: Array) -> tuple[Any, Any]:
     An operator offers them as a method ``absolute_sums(like) -> (rows, columns)``: arrays of the codomain and
     the domain, or numbers that bound them. For a nonnegative A they are A 1 and A^T 1. Either way the scaled
     operator diag(rows)^(-1/2) A diag(columns)^(-1/2) has norm at most 1 (Pock and Chambolle 2011, lemma 2).
+    The columns of a domain of several members come as one number: their largest.
     """
     own = capability(operator, "absolute_sums")
     if own:
         rows, columns = own(like)
+        if isinstance(columns, tuple):  # a prox takes one step for all members
+            columns = max(float(namespace(c).max(c)) if hasattr(c, "shape") else float(c) for c in columns)
         return rows, columns
     size = norm(operator, like=like)
     return size, size

@@ -19,6 +19,7 @@ import numpy as np
 
 from recon.arrays import Array, Spec, check_array, device_of, leaves, members, namespace, size, tmap
 from recon.errors import CapabilityError, ShapeError
+from recon.svd import Svd
 
 __all__ = ["Adjoint", "Operator", "Plan", "Product", "Scaled", "Sum", "capability", "total"]
 
@@ -118,13 +119,20 @@ class Operator(ABC):
 
     def _planned(self, x: Array) -> Plan:
         leaf = leaves(x)[0]
-        xp, device = namespace(leaf), device_of(leaf)
-        key = (xp.__name__, str(device), str(leaf.dtype))
         plans: dict[Any, Plan] = self.__dict__.setdefault("_plans", {})
+        # a NumPy dtype alone, because making texts of it takes longer than finding the plan
+        key = leaf.dtype if type(leaf) is np.ndarray else (type(leaf), str(device_of(leaf)), str(leaf.dtype))
         found = plans.get(key)
         if found is None:
-            found = plans.setdefault(key, self.plan(xp, device, leaf.dtype))
+            found = plans.setdefault(key, self.plan(namespace(leaf), device_of(leaf), leaf.dtype))
         return found
+
+    def _once(self, key: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, made once and kept beside the plans: pickle leaves it behind."""
+        kept: dict[Any, Any] = self.__dict__.setdefault("_plans", {})
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_plans"}
@@ -169,6 +177,35 @@ class Adjoint(Operator):
         """Certified upper bound on the norm, where the operator has one."""
         return self.operator.norm_bound  # type: ignore[attr-defined, no-any-return]
 
+    @property
+    def absolute_sums(self) -> Callable[[Array], tuple[Any, Any]]:
+        """The sums of the operator, exchanged, where it has them."""
+        sums = self.operator.absolute_sums  # type: ignore[attr-defined]
+        return lambda like: sums(like)[::-1]
+
+    @property
+    def svd(self) -> Callable[[], Svd]:
+        """A^H = V diag(s) U^H, where the operator has a decomposition."""
+        svd = self.operator.svd  # type: ignore[attr-defined]
+
+        def exchanged() -> Svd:
+            U, s, V = svd()
+            return Svd(V, s, U)
+
+        return exchanged
+
+    @property
+    def pinv(self) -> Callable[[Array], Array]:
+        """By the decomposition, where the operator has one."""
+        svd = self.svd
+        return lambda y: svd().pinv(y)
+
+    @property
+    def data_prox(self) -> Callable[[Array, Array, float], Array]:
+        """By the decomposition, where the operator has one."""
+        svd = self.svd
+        return lambda v, data, rho: svd().data_prox(v, data, rho)
+
     def __str__(self) -> str:
         text = str(self.operator)
         return f"({text}).H" if isinstance(self.operator, Product | Scaled) else f"{text}.H"
@@ -197,6 +234,12 @@ class Product(Operator):
         """Product of the two bounds, where both have one."""
         left, right = self.left.norm_bound, self.right.norm_bound  # type: ignore[attr-defined]
         return lambda: left() * right()
+
+    @property
+    def normal(self) -> Callable[[Array], Array]:
+        """B^H (A^H A) B, where the left operator has a ``normal``."""
+        middle = self.left.normal  # type: ignore[attr-defined]
+        return lambda x: self.right._adjoint(middle(self.right._forward(x)))
 
     def __str__(self) -> str:
         return f"{self.left!s} @ {self.right!s}"
@@ -227,6 +270,46 @@ class Scaled(Operator):
         """|scalar| times the bound, where the operator has one."""
         bound = self.operator.norm_bound  # type: ignore[attr-defined]
         return lambda: abs(self.scalar) * bound()
+
+    @property
+    def absolute_sums(self) -> Callable[[Array], tuple[Any, Any]]:
+        """|scalar| times the sums, where the operator has them."""
+        sums, size = self.operator.absolute_sums, abs(self.scalar)  # type: ignore[attr-defined]
+        return lambda like: tuple(tmap(lambda part: size * part, side) for side in sums(like))
+
+    @property
+    def normal(self) -> Callable[[Array], Array]:
+        """|scalar|^2 A^H A x, where the operator has a ``normal``."""
+        normal, square = self.operator.normal, abs(self.scalar) ** 2  # type: ignore[attr-defined]
+        return lambda x: tmap(lambda leaf: square * leaf, normal(x))
+
+    @property
+    def data_prox(self) -> Callable[[Array, Array, float], Array]:
+        """That of A for data / scalar and rho / |scalar|^2, where A has one and the scalar is not 0."""
+        prox, c = self.operator.data_prox, self._nonzero("data_prox")  # type: ignore[attr-defined]
+        return lambda v, data, rho: prox(v, tmap(lambda leaf: leaf / c, data), rho / abs(c) ** 2)
+
+    @property
+    def pinv(self) -> Callable[[Array], Array]:
+        """A^+ y / scalar, where the operator has a ``pinv`` and the scalar is not 0."""
+        pinv, c = self.operator.pinv, self._nonzero("pinv")  # type: ignore[attr-defined]
+        return lambda y: tmap(lambda leaf: leaf / c, pinv(y))
+
+    @property
+    def svd(self) -> Callable[[], Svd]:
+        """(scalar / |scalar|) U, |scalar| s and V, where the operator has a decomposition."""
+        svd, c = self.operator.svd, self._nonzero("svd")  # type: ignore[attr-defined]
+
+        def scaled() -> Svd:
+            U, s, V = svd()
+            return Svd(U * (c / abs(c)), tmap(lambda part: abs(c) * part, s), V)
+
+        return scaled
+
+    def _nonzero(self, name: str) -> complex | float:
+        if self.scalar == 0:
+            raise AttributeError(name)
+        return self.scalar
 
     def __str__(self) -> str:
         return f"{self.scalar:g} * {self.operator!s}"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from recon import linalg
 from recon.arrays import Array, ArraySpec, Spec
 from recon.errors import ParameterError, ShapeError
-from recon.operator import Operator, total
+from recon.operator import Operator, capability, total
+from recon.svd import Svd
 
 __all__ = ["block_diag", "hstack", "vstack"]
 
@@ -30,6 +32,10 @@ class _Stack(Operator):
             if not isinstance(operator, Operator):
                 raise ParameterError(f"A stack must hold operators, got {type(operator).__name__}.")
         self.operators = operators
+
+    def _methods(self, name: str) -> list[Callable[..., Any]]:
+        """The method of every part; AttributeError, which `capability` understands, where one has it not."""
+        return [getattr(a, name) for a in self.operators]
 
     def __str__(self) -> str:
         return f"{self.verb}({', '.join(map(str, self.operators))})"
@@ -61,8 +67,26 @@ class _VStack(_Stack):
     @property
     def norm_bound(self) -> Callable[[], float]:
         """sqrt of the sum of squares of the bounds, where all have one."""
-        bounds = [a.norm_bound for a in self.operators]  # type: ignore[attr-defined]
+        bounds = self._methods("norm_bound")
         return lambda: math.hypot(*(bound() for bound in bounds))
+
+    @property
+    def absolute_sums(self) -> Callable[[Array], tuple[Any, Any]]:
+        """Rows of every part, columns added up, where all have sums."""
+        parts = self._methods("absolute_sums")
+
+        def stacked(like: Array) -> tuple[Any, Any]:
+            rows, columns = zip(*(part(like) for part in parts), strict=True)
+            return rows, total(list(columns))
+
+        return stacked
+
+    @property
+    def normal(self) -> Callable[[Array], Array]:
+        """The sum of A^H A x over the parts, where at least one has a ``normal`` of its own."""
+        if not any(capability(a, "normal") for a in self.operators):
+            raise AttributeError("normal")
+        return lambda x: total([linalg.normal(a, x) for a in self.operators])
 
 
 class _HStack(_Stack):
@@ -87,8 +111,19 @@ class _HStack(_Stack):
     @property
     def norm_bound(self) -> Callable[[], float]:
         """sqrt of the sum of squares of the bounds, where all have one."""
-        bounds = [a.norm_bound for a in self.operators]  # type: ignore[attr-defined]
+        bounds = self._methods("norm_bound")
         return lambda: math.hypot(*(bound() for bound in bounds))
+
+    @property
+    def absolute_sums(self) -> Callable[[Array], tuple[Any, Any]]:
+        """Columns of every part, rows added up, where all have sums."""
+        parts = self._methods("absolute_sums")
+
+        def stacked(like: Array) -> tuple[Any, Any]:
+            rows, columns = zip(*(part(like) for part in parts), strict=True)
+            return total(list(rows)), columns
+
+        return stacked
 
 
 class _BlockDiag(_Stack):
@@ -108,8 +143,44 @@ class _BlockDiag(_Stack):
     @property
     def norm_bound(self) -> Callable[[], float]:
         """The largest of the bounds, where all have one."""
-        bounds = [a.norm_bound for a in self.operators]  # type: ignore[attr-defined]
+        bounds = self._methods("norm_bound")
         return lambda: max(bound() for bound in bounds)
+
+    @property
+    def absolute_sums(self) -> Callable[[Array], tuple[Any, Any]]:
+        """Rows and columns of every part, where all have sums."""
+        parts = self._methods("absolute_sums")
+        return lambda like: tuple(zip(*(part(like) for part in parts), strict=True))  # type: ignore[return-value]
+
+    @property
+    def normal(self) -> Callable[[Array], Array]:
+        """A^H A of every part, where at least one has a ``normal`` of its own."""
+        if not any(capability(a, "normal") for a in self.operators):
+            raise AttributeError("normal")
+        return lambda x: tuple(linalg.normal(a, part) for a, part in zip(self.operators, x, strict=True))
+
+    @property
+    def pinv(self) -> Callable[[Array], Array]:
+        """The pseudoinverse of every part, where all have one."""
+        parts = self._methods("pinv")
+        return lambda y: tuple(pinv(part) for pinv, part in zip(parts, y, strict=True))
+
+    @property
+    def data_prox(self) -> Callable[[Array, Array, float], Array]:
+        """That of every part, where all have one."""
+        parts = self._methods("data_prox")
+        return lambda v, data, rho: tuple(prox(a, b, rho) for prox, a, b in zip(parts, v, data, strict=True))
+
+    @property
+    def svd(self) -> Callable[[], Svd]:
+        """U, s and V of every part in a block each, where all have a decomposition."""
+        parts = self._methods("svd")
+
+        def decomposed() -> Svd:
+            U, s, V = zip(*(part() for part in parts), strict=True)
+            return Svd(block_diag(*U), s, block_diag(*V))
+
+        return decomposed
 
 
 def vstack(*operators: Operator) -> Operator:

@@ -194,6 +194,29 @@ def test_info_json_has_a_schema_of_the_parameters(recon):
     }
 
 
+def test_info_shows_the_notes_of_an_operator_in_rows(recon):
+    code, out, _ = recon("info", "operator", "kronecker")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert code == 0
+    assert "shapes (n1, ..., nd) -> (m1, ..., md) for factors n_k -> m_k" in lines
+    assert "can do norm_bound, data_prox, pinv, svd, absolute_sums, factors" in lines
+    assert "Notes" not in lines
+    record = json.loads(recon("info", "operator", "kronecker", "--json")[1])
+    assert record["formula"].startswith("X -> A X B^T for two factors")
+    assert record["source"].endswith("85, doi:10.1016/S0377-0427(00)00393-9")  # of two lines
+
+
+OURS = [e for e in registry.entries("operator") if registry.source(e).startswith("recon-inverse")]
+
+
+@pytest.mark.parametrize("name", [e.name for e in OURS])
+def test_info_of_each_operator_has_formula_shapes_units_cost_and_source(name, recon):
+    """Claim 7 of every operator: what `recon info` prints."""
+    record = json.loads(recon("info", "operator", name, "--json")[1])
+    assert not [item for item in ("formula", "shapes", "units", "cost", "source") if not record.get(item)]
+    assert record["cites"]
+
+
 # -- doctor --------------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,9 @@ import pytest
 
 import recon
 from recon import linalg
-from recon.algebra import Diagonal, Gradient, Identity, Matrix
+from recon.algebra import Diagonal, Identity, Matrix
 from recon.arrays import ArraySpec, as_numpy
+from recon.derivatives import Gradient
 from recon.errors import ParameterError, ShapeError
 from recon.operator import Operator
 from recon.stacks import vstack

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recon.algebra import Diagonal, Gradient, Identity, Kronecker, Matrix
-from recon.arrays import ArraySpec, as_numpy
+from recon.algebra import Diagonal, Identity, Matrix
+from recon.arrays import ArraySpec, as_numpy, random_normal
+from recon.derivatives import Gradient
 from recon.errors import ArrayError, CapabilityError, ParameterError, ShapeError
-from recon.linalg import dense
+from recon.kronecker import Kronecker
+from recon.linalg import cg, dense
 from recon.operator import Operator, capability
 from recon.testing import check_operator
 
@@ -52,6 +54,12 @@ OPERATORS = {
     "kronecker": Kronecker.example(),
     "kronecker complex": Kronecker((Matrix(COMPLEX), Matrix(COMPLEX[:2, :3]), Matrix(COMPLEX).H)),
     "kronecker of one": Kronecker((Matrix(REAL),)),
+    "kronecker with an identity": Kronecker(
+        (Identity(ArraySpec((3,))), Matrix(REAL[:2, :3]), Diagonal(REAL[0]))
+    ),
+    "matrix, tall": Matrix(REAL.T[:, :3]),
+    "matrix, deficient": Matrix(np.outer(REAL[0], REAL[1])),
+    "diagonal with zeros": Diagonal(COMPLEX * (REAL > 0)),
     "gradient 1": Gradient((5,)),
     "gradient 2": Gradient((4, 5)),
     "gradient 3": Gradient((3, 4, 2)),
@@ -65,6 +73,9 @@ OPERATORS = {
     "scaled": -2.5 * Matrix(REAL) / 3,
     "scaled complex": (1 - 2j) * Matrix(COMPLEX),
     "scaled by zero": 0 * Matrix(REAL),
+    "scaled identity": (2 - 1j) * Identity(ArraySpec((2, 3), "complex")),
+    "scaled diagonal": -3 * Diagonal(REAL),
+    "product with a normal": Diagonal(REAL[0]) @ Matrix(REAL.T),
     "normal": Matrix(REAL).H @ Matrix(REAL),
     "real part": RealPart(),
     "complex of real": RealPart().H,
@@ -178,6 +189,72 @@ def test_composites_have_a_norm_bound_exactly_when_their_parts_have():
         assert capability(made, "norm_bound") is None
     assert (3 * Identity.example()).norm_bound() == 3.0
     assert Kronecker((Matrix(REAL), Matrix(REAL))).norm_bound() == pytest.approx(bounded.norm_bound() ** 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("identity of a pair", "normal norm_bound absolute_sums pinv data_prox svd"),
+        ("diagonal complex", "normal norm_bound absolute_sums pinv data_prox svd"),
+        ("matrix", "norm_bound absolute_sums pinv data_prox svd"),
+        ("matrix, tall", "normal norm_bound absolute_sums pinv data_prox svd"),
+        ("kronecker", "norm_bound absolute_sums pinv data_prox svd"),
+        ("adjoint", "norm_bound absolute_sums pinv data_prox svd"),
+        ("scaled complex", "norm_bound absolute_sums pinv data_prox svd"),
+        ("scaled diagonal", "normal norm_bound absolute_sums pinv data_prox svd"),
+        ("scaled by zero", "norm_bound absolute_sums"),
+        ("product with a normal", "normal norm_bound"),
+        ("sum", "norm_bound"),
+        ("real part", ""),
+        ("complex of real", ""),
+    ],
+)
+def test_what_follows_in_closed_form_is_there_and_nothing_else(name, names):
+    known = ("normal", "norm_bound", "absolute_sums", "pinv", "data_prox", "svd")
+    assert [one for one in known if capability(OPERATORS[name], one)] == names.split()
+
+
+@pytest.mark.parametrize(
+    "name", ["matrix, deficient", "matrix complex", "kronecker", "diagonal with zeros", "scaled"]
+)
+def test_closed_forms_are_those_of_the_matrix(name):
+    A = OPERATORS[name]
+    rng = np.random.default_rng(2)
+    like = np.zeros(1)
+    v, y = random_normal(A.domain, like, rng), random_normal(A.codomain, like, rng)
+    np.testing.assert_allclose(
+        A.pinv(y).ravel(), np.linalg.pinv(dense(A), rcond=1e-12) @ y.ravel(), atol=1e-10
+    )
+    wanted = cg(lambda x: A.H @ (A @ x) + 0.7 * x, A.H @ y + 0.7 * v, tol=1e-14)
+    np.testing.assert_allclose(A.data_prox(v, y, 0.7), wanted, atol=1e-8)
+    U, s, V = A.svd()
+    size = np.broadcast_to(s, U.domain.shape).ravel()
+    np.testing.assert_allclose(dense(U) @ np.diag(size) @ dense(V).conj().T, dense(A), atol=1e-12)
+    largest = np.linalg.svd(dense(A), compute_uv=False)
+    np.testing.assert_allclose(np.sort(size)[::-1], largest[: size.size], atol=1e-12)
+
+
+def test_a_matrix_is_decomposed_once_and_pickle_forgets_it():
+    A = Matrix(REAL)
+    assert A.svd() is A.svd()
+    assert A.pinv(np.ones(5, np.float32)).dtype == np.float32
+    assert "_plans" not in vars(pickle.loads(pickle.dumps(A)))
+
+
+def test_large_matrices_leave_what_needs_a_decomposition_to_iterations():
+    square, tall = Matrix(np.eye(1001)), Matrix(np.ones((2002, 1001)))
+    assert capability(square, "data_prox") is None
+    assert capability(tall, "normal") is None
+    assert capability(Matrix(np.eye(1000)), "data_prox")
+    assert capability(Matrix(np.ones((2000, 1000))), "normal")
+
+
+def test_the_sums_of_a_kronecker_product_are_exact():
+    A = OPERATORS["kronecker with an identity"]
+    rows, columns = A.absolute_sums(np.zeros(1))
+    size = np.abs(dense(A))
+    np.testing.assert_allclose(np.broadcast_to(rows, A.codomain.shape).ravel(), size.sum(1))
+    np.testing.assert_allclose(np.broadcast_to(columns, A.domain.shape).ravel(), size.sum(0))
 
 
 def test_data_prox_by_hand():

@@ -8,10 +8,11 @@ import re
 import numpy as np
 import pytest
 
-from recon.algebra import Diagonal, Gradient, Identity, Matrix
+from recon.algebra import Diagonal, Identity, Matrix
 from recon.arrays import ArraySpec
+from recon.derivatives import Gradient
 from recon.errors import ParameterError, ShapeError
-from recon.linalg import dense
+from recon.linalg import absolute_sums, dense
 from recon.operator import Operator, capability
 from recon.stacks import block_diag, hstack, vstack
 from recon.testing import check_operator
@@ -30,6 +31,8 @@ STACKS = {
     "block_diag": block_diag(Matrix(A), Gradient((4,)), Diagonal(A)),
     "block_diag of kinds": block_diag(Matrix(A), Matrix(C)),
     "one": vstack(Matrix(A)),
+    "vstack with a normal": vstack(Matrix(A[:1]), Identity(ArraySpec((4,)))),
+    "block_diag with closed forms": block_diag(Diagonal(A), Matrix(C), Identity(ArraySpec((2, 2)))),
     "adjoint": vstack(Matrix(A), Matrix(B)).H,
     "scaled": 3 * block_diag(Matrix(A), Matrix(B)),
     "sum": vstack(Matrix(A), Matrix(B)) + 2 * vstack(Matrix(A), Matrix(B)),
@@ -79,6 +82,36 @@ def test_norm_bounds_are_certified_and_only_there_where_all_parts_have_one():
     for stack in (vstack, hstack, block_diag):
         assert capability(stack(one, Free()), "norm_bound") is None
         assert math.isfinite(capability(stack(one, two), "norm_bound")())
+
+
+def test_what_follows_in_closed_form_is_there_and_nothing_else():
+    known = ("normal", "absolute_sums", "pinv", "data_prox", "svd")
+    tall, plain = Matrix(np.vstack([A, A, B])), Gradient((4,))
+
+    def has(operator):
+        return " ".join(name for name in known if capability(operator, name))
+
+    assert has(vstack(tall, Matrix(A))) == "normal absolute_sums"
+    assert has(vstack(Matrix(A), plain)) == "absolute_sums"
+    assert has(hstack(tall, tall)) == "absolute_sums"
+    assert has(block_diag(tall, Identity(ArraySpec((4,))))) == "normal absolute_sums pinv data_prox svd"
+    assert has(block_diag(Matrix(A), plain)) == "absolute_sums"
+
+
+def test_sums_of_stacks_are_exact():
+    for name in ("vstack", "hstack", "block_diag", "vstack of a tuple"):
+        stack = STACKS[name] if name != "block_diag" else block_diag(Matrix(A), Diagonal(B))
+        size = np.abs(dense(stack))
+        for offered, wanted in zip(stack.absolute_sums(np.zeros(1)), (size.sum(1), size.sum(0)), strict=True):
+            parts = offered if isinstance(offered, tuple) else (offered,)
+            np.testing.assert_allclose(np.concatenate([np.ravel(part) for part in parts]), wanted)
+
+
+def test_steps_of_a_prox_are_one_number_for_all_members():
+    stack = hstack(Matrix(A.T), Matrix(3 * B.T))
+    rows, columns = absolute_sums(stack, np.zeros(1))
+    assert columns == np.abs(dense(stack)).sum(0).max()
+    np.testing.assert_allclose(rows, np.abs(dense(stack)).sum(1))
 
 
 @pytest.mark.parametrize(

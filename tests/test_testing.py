@@ -9,7 +9,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from recon.algebra import Diagonal, Identity
+from recon.algebra import Diagonal, Identity, Matrix
 from recon.arrays import ArraySpec, as_numpy, is_complex, namespace
 from recon.errors import ArrayError, CapabilityError, ShapeError
 from recon.losses import LeastSquares
@@ -123,6 +123,24 @@ class Moving(Diagonal):
         return array_api_strict.asarray(super()._forward(x), device=array_api_strict.Device("device1"))
 
 
+def wide_forward(self, x):
+    return as_numpy(x) @ M[:2].astype(as_numpy(x).dtype).T
+
+
+def wide_adjoint(self, y):
+    return as_numpy(y) @ M[:2].astype(as_numpy(y).dtype)
+
+
+def sloppy_pinv(self, y):
+    """A least-squares solution with 0 in the last place: not the shortest one."""
+    solved = y @ np.linalg.inv(M[:2, :2]).T.astype(y.dtype)
+    return np.concatenate([solved, 0 * y[..., :1]], axis=-1)
+
+
+def svd_of(change):
+    return change(*Matrix(M).svd())
+
+
 def text(value):
     return lambda self: value
 
@@ -153,6 +171,21 @@ OPERATORS = {
     "Fast must have a normal(x) that equals A.H @ (A @ x)": broken("Fast", normal=lambda self, x: 2 * x),
     "Proxy must have a data_prox that solves": broken("Proxy", data_prox=lambda self, v, y, rho: v),
     "Zero must have a pinv whose result is a least-squares solution": broken("Zero", pinv=lambda self, y: y[..., :3]),
+    "Sloppy must have a pinv whose result is of least norm: it has a part in the null space of A":
+        broken("Sloppy", _forward=wide_forward, _adjoint=wide_adjoint, codomain=ArraySpec((2,)), pinv=sloppy_pinv),
+    "Alone must have an svd() = (U, s, V) with U and V from the same coefficients":
+        broken("Alone", svd=lambda self: (Identity(ArraySpec((4,))), np.ones(4), Identity(ArraySpec((3,))))),
+    "Negative must have real singular values >= 0 in its svd()":
+        broken("Negative", svd=lambda self: svd_of(lambda U, s, V: (U, -s, V))),
+    "Longer must have an svd() whose U has orthonormal columns":
+        broken("Longer", svd=lambda self: svd_of(lambda U, s, V: (2 * U, s / 2, V))),
+    "Skew must have an svd() whose V has orthonormal columns":
+        broken("Skew", svd=lambda self: svd_of(lambda U, s, V: (U, 2 * s, V / 2))),
+    "Halved must have an svd() for which U diag(s) V^H is the operator":
+        broken("Halved", svd=lambda self: svd_of(lambda U, s, V: (U, s / 2, V))),
+    "Single must have factors that are a tuple of operators, one per axis": broken("Single", factors=Matrix(M)),
+    "Turned must have factors whose Kronecker product has its specs": broken("Turned", factors=(Matrix(M).H,)),
+    "Double must have factors whose Kronecker product is the operator": broken("Double", factors=(Matrix(2 * M),)),
     "Summing must have absolute_sums that are no less than its row sums":
         broken("Summing", absolute_sums=lambda self, like: (0.1, 100.0)),
     "Columns must have absolute_sums that are no less than its column sums":

@@ -19,7 +19,7 @@ from recon.params import Field, fields, short
 from recon.problem import Problem
 from recon.schema import rule_words, schema, type_words, value_words
 
-__all__ = ["CAPABILITIES", "command"]
+__all__ = ["CAPABILITIES", "NOTES", "command"]
 
 CAPABILITIES: dict[str, tuple[str, ...]] = {
     "operator": ("normal", "norm_bound", "data_prox", "pinv", "svd", "factors", "absolute_sums", "plan"),
@@ -30,6 +30,9 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "bench": (),
 }
 """The methods of each kind that others look for."""
+
+NOTES = ("Formula", "Shapes", "Units", "Cost", "Source")
+"""What the Notes of an operator's docstring say, each in one item that begins with the word and a colon."""
 
 
 @click.command("info")
@@ -54,6 +57,7 @@ def _record(entry: Entry, target: Any) -> dict[str, Any]:
     return {
         **entry_record(entry),
         "doc": inspect.cleandoc(target.__doc__ or ""),
+        **{name.lower(): text for name, text in _notes(_doc(target)).items()},
         "parameters": [
             {
                 "name": item.name,
@@ -75,7 +79,7 @@ def _show(entry: Entry, target: Any) -> None:
     example, fault = _example(target)
     out.print(f"{entry.kind} {entry.name}: {entry.summary}", style="bold")
     out.print()
-    text = _without_parameters(_doc(target))
+    text = _without_rows(_doc(target))
     if text:
         out.print(text)
         out.print()
@@ -86,7 +90,8 @@ def _show(entry: Entry, target: Any) -> None:
     if rows:
         out.print(table(["parameter", "type", "rule", "default", "meaning"], rows))
         out.print()
-    facts = {"can do": ", ".join(_capabilities(entry, target, example))}
+    facts = {name.lower(): text for name, text in _notes(_doc(target)).items()}
+    facts["can do"] = ", ".join(_capabilities(entry, target, example))
     facts["chosen by solve()"] = "where it fits best" if entry.automatic else ""
     facts["example"] = fault or _text(example)
     facts |= {f"example's {name}": text for name, text in _specs(example).items()}
@@ -107,6 +112,9 @@ def _doc(target: Any) -> str:
 
 _MARKUP = re.compile(r"``([^`]+)``|:\w+:`~?(?:recon\.)?([^`]+)`")
 _HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
+_NOTE = re.compile(  # until the next one, a blank line or the end
+    rf"^({'|'.join(NOTES)}): +(.+?)(?=\n(?:{'|'.join(NOTES)}): |\n\s*\n|\Z)\n?", re.MULTILINE | re.DOTALL
+)
 
 
 def _sections(doc: str) -> list[tuple[str, str]]:
@@ -122,9 +130,17 @@ def _sections(doc: str) -> list[tuple[str, str]]:
     return [("", first.strip()), *rest]
 
 
-def _without_parameters(doc: str) -> str:
+def _notes(doc: str) -> dict[str, str]:
+    """Formula, shapes, units, cost and source from the Notes of a docstring, as far as it has them."""
+    found = _NOTE.findall(dict(_sections(doc)).get("Notes", ""))
+    return {name: _MARKUP.sub(r"\1\2", " ".join(text.split())) for name, text in found}
+
+
+def _without_rows(doc: str) -> str:
+    """The docstring without what is shown in rows: parameters and the items of the notes."""
     kept = [(head, text) for head, text in _sections(doc) if head not in ("Parameters", "Attributes")]
-    text = "\n\n".join(f"{head}\n{'-' * len(head)}\n{text}" if head else text for head, text in kept)
+    kept = [(head, _NOTE.sub("", text).strip("\n") if head == "Notes" else text) for head, text in kept]
+    text = "\n\n".join(f"{head}\n{'-' * len(head)}\n{text}" if head else text for head, text in kept if text)
     return _MARKUP.sub(r"\1\2", text).strip()
 
 
@@ -189,6 +205,8 @@ def _example(target: Any) -> tuple[Any, str]:
 def _capabilities(entry: Entry, target: Any, example: Any) -> list[str]:
     owner = target if example is None else example
     found = [name for name in CAPABILITIES[entry.kind] if capability(owner, name)]
+    if isinstance(getattr(owner, "factors", None), tuple):  # the one that is no method
+        found.append("factors")
     if "plan" in found and getattr(target, "plan", None) is Operator.plan:  # the base's only raises
         found.remove("plan")
     return found

@@ -18,8 +18,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Interval
 
-from recon.algebra import Gradient
 from recon.arrays import Array, ArraySpec, Spec, clip, is_complex, namespace
+from recon.derivatives import Gradient
 from recon.differences import gradient, gradient_adjoint
 from recon.errors import ShapeError
 from recon.operator import Operator

@@ -4,7 +4,9 @@
     norm_bound()            >= ||A||
     absolute_sums(like)     at least the row and column sums of |A|
     data_prox(v, y, rho)    A^H (A x - y) + rho (x - v) = 0
-    pinv(y)                 A^H (A x - y) = 0
+    pinv(y)                 A^H (A x - y) = 0, and x has no part in the null space of A
+    svd()                   A = U diag(s) V^H, U^H U = V^H V = identity, s >= 0
+    factors                 A = kron(factors[0], factors[1], ...)
 
 Each is checked where the operator has it.
 """
@@ -16,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from recon.arrays import Array, Spec, as_numpy, members, norm, tmap
+from recon.arrays import Array, Spec, as_numpy, leaves, members, norm, real_like, tmap, vdot
+from recon.kronecker import Kronecker
 from recon.linalg import axpy
 from recon.linalg import norm as operator_norm
 from recon.operator import Operator, capability
@@ -48,6 +51,8 @@ def check_capabilities(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
         _check_normal(A, like, axes)
         _check_data_prox(A, like, axes)
         _check_pinv(A, like, axes)
+        _check_svd(A, like, axes)
+        _check_factors(A, like, axes)
 
 
 def _check_norm_bound(A: Operator, like: Any) -> None:
@@ -129,3 +134,47 @@ def _check_pinv(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
     scale = norm(A.H @ data) + norm(A.H @ (A @ x))
     if not norm(residual) <= at_precision(like, 1e-10, 1e-4) * scale:
         fail(A, "have a pinv whose result is a least-squares solution: A^H (A pinv(y) - y) = 0")
+    # the projection of another x on the null space; where there is none, what is left is rounding
+    other = draw(A.domain, like, 15, batch)
+    null = axpy(-1.0, method(A @ other), other)
+    if not abs(vdot(null, x).real) <= at_precision(like, 1e-9, 1e-3) * norm(other) * norm(x):
+        fail(A, "have a pinv whose result is of least norm: it has a part in the null space of A")
+
+
+def _check_svd(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
+    method = capability(A, "svd")
+    if method is None:
+        return
+    U, s, V = method()
+    if U.domain != V.domain or (U.codomain, V.codomain) != (A.codomain, A.domain):
+        fail(
+            A, "have an svd() = (U, s, V) with U and V from the same coefficients to its codomain and domain"
+        )
+    if any(np.iscomplexobj(one) or not (np.asarray(one) >= 0).all() for one in leaves(s)):
+        fail(A, "have real singular values >= 0 in its svd()")
+    tol = at_precision(like, 1e-11, 1e-5)
+    coefficients = draw(U.domain, like, 16, batch)
+    for name, basis in (("U", U), ("V", V)):
+        if not distance(basis.H @ (basis @ coefficients), coefficients) <= tol * norm(coefficients):
+            fail(A, f"have an svd() whose {name} has orthonormal columns")
+    x = draw(A.domain, like, 17, batch)
+    out = U @ tmap(lambda c, values: real_like(values, c) * c, V.H @ x, s)
+    wanted = A @ x
+    check_kept(A, "svd", out, A.codomain, x, batch)
+    if not distance(out, wanted) <= tol * max(norm(wanted), norm(out)):
+        fail(A, "have an svd() for which U diag(s) V^H is the operator")
+
+
+def _check_factors(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
+    factors = getattr(A, "factors", None)
+    if factors is None:
+        return
+    if not isinstance(factors, tuple) or not all(isinstance(one, Operator) for one in factors):
+        fail(A, "have factors that are a tuple of operators, one per axis")
+    product = Kronecker(factors)
+    if (product.domain, product.codomain) != (A.domain, A.codomain):
+        fail(A, "have factors whose Kronecker product has its specs")
+    x = draw(A.domain, like, 18, batch)
+    wanted = A @ x
+    if not distance(product @ x, wanted) <= at_precision(like, 1e-11, 1e-5) * norm(wanted):
+        fail(A, "have factors whose Kronecker product is the operator")
