@@ -271,10 +271,8 @@ def clip(x: Any, lower: Any, upper: Any) -> Any:
     if lower is None and upper is None:
         return x
     if isinstance(x, np.ndarray):
-        # np.clip with one bound takes the slow way through both
-        if upper is None:
-            return np.maximum(x, lower)
-        return np.minimum(x, upper) if lower is None else np.clip(x, lower, upper)
+        # np.clip with None, and np.maximum, take 3 times as long as np.clip with an infinite bound
+        return np.clip(x, -math.inf if lower is None else lower, math.inf if upper is None else upper)
     return namespace(x).clip(x, lower, upper)
 
 

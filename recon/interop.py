@@ -203,7 +203,9 @@ def _each(function: Callable[[Array], Array], x: Array, source: Spec, target: Sp
     def one(sample: Array) -> Array:
         result = function(sample)
         if check_array(result, target, owner):
-            raise ShapeError(f"{owner} must be one sample for one sample, got axes in front of it. Drop them.")
+            raise ShapeError(
+                f"{owner} must be one sample for one sample, got axes in front of it. Drop them."
+            )
         namespace(*leaves(sample), *leaves(result))
         return tmap(lambda leaf, like: namespace(leaf).astype(leaf, like.dtype, copy=False), result, empty)
 

@@ -276,19 +276,31 @@ def test_geometry_figure_is_drawn(tmp_path, monkeypatch):
 def _module_names() -> list[tuple[str, str]]:
     modules = [
         "recon.arrays",
+        "recon.constants",
         "recon.errors",
+        "recon.fft",
+        "recon.indexing",
         "recon.interop",
         "recon.linalg",
         "recon.losses",
         "recon.metrics",
+        "recon.noise",
         "recon.observers",
         "recon.priors",
+        "recon.searching",
+        "recon.selection",
         "recon.solver",
         "recon.stopping",
         "recon.testing",
         "recon_datasets",
+        "recon_operators.convolution",
+        "recon_operators.fourier",
+        "recon_operators.fourier.masks",
+        "recon_operators.sampling",
+        "recon_operators.sensing",
         "recon_operators.tomography",
         "recon_proximal",
+        "recon_wavelets",
     ]
     return [(module, name) for module in modules for name in importlib.import_module(module).__all__]
 

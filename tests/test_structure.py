@@ -24,7 +24,18 @@ FLOORS = [
     ["_version", "errors"],
     ["params", "arrays", "storage", "svd"],
     ["operator", "differences", "constants", "fft", "indexing"],
-    ["algebra", "kronecker", "sparse", "derivatives", "stacks", "linalg", "losses", "priors", "dataset", "metrics"],
+    [
+        "algebra",
+        "kronecker",
+        "sparse",
+        "derivatives",
+        "stacks",
+        "linalg",
+        "losses",
+        "priors",
+        "dataset",
+        "metrics",
+    ],
     ["problem"],
     ["solver", "noise", "searching"],
     ["stopping", "plotting", "selection"],
@@ -123,7 +134,13 @@ def test_the_test_sees_circles():
     assert "recon.plotting" in arrows("recon.result", lazy=True)
     assert "recon.plotting" not in arrows("recon.result")
     assert len(FILES) > 60
-    assert {p.name for p in PACKAGES} >= {"recon", "recon_operators", "recon_proximal", "recon_datasets"}
+    assert {p.name for p in PACKAGES} >= {
+        "recon",
+        "recon_operators",
+        "recon_proximal",
+        "recon_datasets",
+        "recon_wavelets",
+    }
 
 
 def test_no_circle_at_module_level():

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import lsq_linear, minimize
 
 import recon
-from recon.algebra import Gradient
+from recon.derivatives import Gradient
 from recon.arrays import ArraySpec, as_numpy
 from recon.errors import ParameterError, ShapeError
 from recon.linalg import dense

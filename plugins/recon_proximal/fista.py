@@ -128,7 +128,12 @@ def _ahead(momentum: float, new: Array, old: Array) -> Array:
 
 
 def _uphill(z: Array, x: Array, previous: Array) -> bool:
-    """Whether the last move goes against the gradient map at z."""
-    back = tmap(lambda a, b: a - b, z, x)
+    """Whether the last move goes against the gradient map at z, which is not needed any more."""
+
+    def minus(a: Any, b: Any) -> Any:
+        a -= b
+        return a
+
+    back = tmap(minus, z, x)
     move = tmap(lambda a, b: a - b, x, previous)
     return vdot(back, move).real > 0.0

@@ -8,9 +8,9 @@
 
     t = w / sum_b c_b columns(K_b),   s_b = c_b / (w rows(K_b))          (Pock and Chambolle 2011, alpha = 1)
 
-rows and columns are the sums of |K_b|; c_b gives every block the same share of the columns; w is the balance
-between primal and dual step. A x and A u are kept from step to step, so that one forward and one adjoint
-product per iteration serve both the step and the objective.
+rows and columns are the sums of |K_b|, or the norm of A where A has negative entries; c_b gives every block
+the same share of the columns; w is the balance between primal and dual step. A x and A u are kept from step to
+step, so that one forward and one adjoint product per iteration serve both the step and the objective.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from typing import Annotated, Any
 from annotated_types import Gt, Interval
 
 from recon import TV, NonNegative, Problem, Solver, State
-from recon.arrays import Array, namespace, norm, tmap
+from recon.arrays import Array, leaves, namespace, norm, tmap, zeros
 from recon.errors import CapabilityError
 from recon.linalg import absolute_sums
+from recon.linalg import norm as operator_norm
 from recon.losses import loss_prox_conjugate
 from recon.operator import Operator, capability
 from recon.params import Doc
@@ -185,7 +186,7 @@ def _steps(
     problem: Problem, splits: list[tuple[Prior, Operator]], rest: Prior | None
 ) -> tuple[Any, tuple[Any, ...]]:
     """tau and the sigmas for w = 1."""
-    sums = [absolute_sums(problem.operator, problem.data)]
+    sums = [_sums_or_norm(problem)]
     for _, operator in splits:
         rows, columns = absolute_sums(operator, problem.data)
         sums.append(
@@ -203,6 +204,26 @@ def _steps(
         tmap(lambda r, s=share: _divided(s, r), rows) for share, (rows, _) in zip(shares, sums, strict=True)
     )
     return tau, sigmas
+
+
+def _sums_or_norm(problem: Problem) -> tuple[Any, Any]:
+    """Row and column sums of |A| where no entry of A is negative, else the norm for both.
+
+    Signs and phases that cancel make the sums far larger than the norm (sqrt(n) times for a random matrix), and
+    steps made of them tiny. Without them the rows of |A| sum to A 1, which is one product to check.
+    """
+    operator, data = problem.operator, problem.data
+    if capability(operator, "absolute_sums"):
+        rows, columns = absolute_sums(operator, data)
+        ones = tmap(lambda leaf: leaf + 1.0, zeros(operator.domain, data))
+        missing = tmap(lambda total, r: abs(total - r), operator @ ones, _spread(rows, data))
+        if all(
+            _largest(m) <= 1e-3 * _largest(r)
+            for m, r in zip(leaves(missing), leaves(_spread(rows, data)), strict=True)
+        ):
+            return rows, columns
+    size = operator_norm(operator, like=data)
+    return size, size
 
 
 def _entrywise(rest: Prior | None) -> bool:
