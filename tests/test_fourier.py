@@ -62,6 +62,21 @@ def test_contract(name, like):
     check_operator(SCANS[name], like=like)
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+@pytest.mark.parametrize("batch", [(0,), (1,), (2, 3)])
+@pytest.mark.parametrize("name", ["odd, points", "coils, lines, odd"])
+def test_any_scale_batch_and_layout_in_single_precision(name, batch, scale):
+    A = SCANS[name]
+    x = np.asfortranarray(scale * noise(*batch, *A.domain.shape)).astype(np.complex64)
+    x.setflags(write=False)
+    seen = x if A.maps is None else np.expand_dims(x, -3)
+    y = A @ x
+    assert y.dtype == np.complex64
+    np.testing.assert_allclose(y, by_numpy(A, seen.astype(complex)), rtol=0, atol=1e-5 * scale)
+    truth = A.H @ by_numpy(A, seen.astype(complex))
+    np.testing.assert_allclose(A.normal(x), truth, rtol=0, atol=2e-5 * scale)
+
+
 def test_a_point_in_the_middle_has_a_flat_spectrum():
     for shape in ((8, 8), (7, 8), (5, 5)):
         x = np.zeros(shape, complex)
@@ -96,6 +111,11 @@ def test_norm_bound_is_the_norm_where_nothing_is_left_out(name):
     )
     assert full.norm_bound() == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-12)
     assert A.norm_bound() == full.norm_bound()
+
+
+def test_norm_bound_of_maps_whose_squares_overflow():
+    maps = np.full((4, 2, 2), 1e20, np.complex64)
+    assert CartesianMRI(np.ones((2, 2)), maps).norm_bound() == pytest.approx(2e20)
 
 
 @pytest.mark.parametrize("name", ["even, points", "odd and even, lines", "three axes"])
@@ -160,7 +180,7 @@ def test_fields_are_private_and_read_only():
         (lambda: CartesianMRI(np.ones((4, 4)), np.ones((2, 4, 4))), ArrayError,
          "CartesianMRI.maps must be complex, got float64. Convert them"),
         (lambda: CartesianMRI(np.ones((4, 4)), noise(4, 4)), ShapeError,
-         r"CartesianMRI.maps must have shape \(coils, 4, 4\), got \(4, 4\). Put the coils on the first axis"),
+         r"CartesianMRI.maps must have shape \(coils, 4, 4\), got \(4, 4\). The coils come first, then"),
         (lambda: CartesianMRI(np.ones((4, 4)), noise(2, 4, 5)), ShapeError, r"got \(2, 4, 5\)"),
         (lambda: CartesianMRI(np.ones((4, 4)), np.full((2, 4, 4), np.nan * 1j)), ArrayError, "maps must be finite"),
         (lambda: CartesianMRI.example() @ np.ones((8, 7)), ArrayError, "must be complex floating"),

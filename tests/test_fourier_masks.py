@@ -111,23 +111,35 @@ def test_equispaced():
     assert np.array_equal(mask, np.broadcast_to(mask[0], mask.shape))
     plane = masks.equispaced((12, 9), (2, 3), 0, axes=(0, 1), offset=(1, 0))
     assert np.array_equal(np.argwhere(plane), [[r, c] for r in range(1, 12, 2) for c in range(0, 9, 3)])
+    assert np.array_equal(masks.equispaced((12, 9), (3, 2), 0, axes=(1, 0), offset=(0, 1)), plane)
+    both = masks.equispaced((8, 8), (2, 4), 0, axes=(-2, -1))  # one offset serves all axes
+    assert np.array_equal(np.argwhere(both), [[r, c] for r in range(0, 8, 2) for c in (0, 4)])
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: masks.uniform((), 2), r"uniform.shape must be whole numbers > 0, got \(\). See"),
-        (lambda: masks.uniform((8, 8), 0.5, 0), "uniform.acceleration must be >= 1, got 0.5"),
+        (lambda: masks.uniform((), 2), r"uniform.shape must be a tuple of whole numbers > 0, got \(\). See"),
+        (lambda: masks.uniform(8, 2), "uniform.shape must be a tuple of whole numbers > 0, got 8"),
+        (lambda: masks.uniform((8.5, 8), 2), r"uniform.shape must be a tuple of whole numbers > 0, got \(8.5, 8\)"),
+        (lambda: masks.uniform((8, 8), 0.5, 0), "uniform.acceleration must be a finite number >= 1, got 0.5"),
+        (lambda: masks.uniform((8, 8), "2", 0), "uniform.acceleration must be a finite number >= 1, got 2"),
+        (lambda: masks.uniform((8, 8), np.inf, 0), "uniform.acceleration must be a finite number >= 1, got inf"),
+        (lambda: masks.uniform((8, 8), 99, 0), r"uniform.shape must be large enough that one place .*, got \(8, 8\)"),
+        (lambda: masks.equispaced((8, 8), 4, 0, offset=9), "equispaced.shape must be large enough that one place"),
+        (lambda: masks.uniform((8, 8), 2, 2, seed=-1), "uniform.seed must be a whole number >= 0, got -1"),
+        (lambda: masks.poisson_disc((8, 8), 2, 2, seed=None), "poisson_disc.seed must be a whole .*, got None"),
+        (lambda: masks.uniform((8, 8), 2, 2, axes=-1), r"uniform.axes must be a tuple of different axes of .*, got -1"),
         (lambda: masks.uniform((8, 8), 2, -1), "uniform.calibration must be a whole number >= 0, got -1"),
         (lambda: masks.uniform((8, 8), 2, 1.5), "uniform.calibration must be a whole number >= 0, got 1.5"),
         (lambda: masks.gaussian((8, 64), 4, 24),
          "gaussian.calibration must be so small that its block has no more than 64 / 4 places, got 24 with 24 places"),
-        (lambda: masks.uniform((8, 8), 2, 2, axes=(2,)), r"uniform.axes must be axes of \(8, 8\), got \(2,\)"),
-        (lambda: masks.uniform((8, 8), 2, 2, axes=(1, -1)), r"uniform.axes must be axes of \(8, 8\), got \(1, -1\)"),
-        (lambda: masks.uniform((8, 8), 2, 2, axes=()), "uniform.axes must be axes of"),
-        (lambda: masks.variable_density((8, 8), 2, 2, power=-1), "variable_density.power must be >= 0, got -1"),
-        (lambda: masks.gaussian((8, 8), 2, 2, width=0), "gaussian.width must be > 0, got 0"),
-        (lambda: masks.poisson_disc((8, 8), 2, 2, growth=-1), "poisson_disc.growth must be >= 0, got -1"),
+        (lambda: masks.uniform((8, 8), 2, 2, axes=(2,)), r"a tuple of different axes of \(8, 8\), got \(2,\)"),
+        (lambda: masks.uniform((8, 8), 2, 2, axes=(1, -1)), r"uniform.axes must be a tuple of .*got \(1, -1\)"),
+        (lambda: masks.uniform((8, 8), 2, 2, axes=()), "uniform.axes must be a tuple of different axes of"),
+        (lambda: masks.variable_density((8, 8), 2, 2, power=-1), "variable_density.power must be a finite .* got -1"),
+        (lambda: masks.gaussian((8, 8), 2, 2, width=0), "gaussian.width must be a finite number > 0, got 0"),
+        (lambda: masks.poisson_disc((8, 8), 2, 2, growth=-1), "poisson_disc.growth must be a finite .*, got -1"),
         (lambda: masks.poisson_disc((8, 8), 2, 2, axes=(1,)), r"poisson_disc.axes must be two axes, got \(1,\)"),
         (lambda: masks.equispaced((8, 8), 2.5, 2),
          r"equispaced.acceleration must be whole numbers >= 1, one per axis of \(-1,\), got 2.5"),

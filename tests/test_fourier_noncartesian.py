@@ -3,6 +3,7 @@
 import builtins
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -115,6 +116,19 @@ def test_eps_beyond_single_precision_is_no_trouble():
 
 
 @needs_finufft
+def test_threads_share_an_operator():
+    """Its FINUFFT plans are made once and kept: products at the same time must not meet in their work space."""
+    A = NonCartesianMRI(golden_radial(40, 128), (64, 64))
+    images = noise(16, 64, 64)
+    alone = [A @ x for x in images]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(A.__matmul__, images))
+        back = list(pool.map(A.H.__matmul__, alone))
+    assert np.array_equal(alone, together)
+    assert np.array_equal(back, [A.H @ y for y in alone])
+
+
+@needs_finufft
 def test_norm_bound_is_close_to_the_norm():
     for A in SCANS.values():
         n = A.shape[1]
@@ -197,13 +211,17 @@ def test_radial_weights_show_the_image_at_its_size():
         (lambda: NonCartesianMRI(anywhere(4, 2), (8, 8), noise(8, 8)), ShapeError,
          r"NonCartesianMRI.maps must have shape \(coils, 8, 8\), got \(8, 8\)"),
         (lambda: NonCartesianMRI(anywhere(4, 2), (8, 8), eps=1e-15), ParameterError, "eps must be >= 1e-12, got 1e-15"),
-        (lambda: NonCartesianMRI(anywhere(4, 2), (8, 8), threads=0), ParameterError, "threads must be > 0, got 0"),
         (lambda: golden_radial(2.5, 8), ParameterError, "golden_radial.spokes must be an integer >= 1, got 2.5"),
         (lambda: radial(4, 0), ParameterError, "radial.samples must be an integer >= 1, got 0"),
         (lambda: spiral(True, 8, 2), ParameterError, "spiral.arms must be an integer >= 1, got True"),
-        (lambda: spiral(2, 8, 0), ParameterError, r"spiral.turns must be > 0, got 0. Take n / \(2 arms\)"),
+        (lambda: spiral(2, 8, 0), ParameterError, r"spiral.turns must be a finite number > 0, got 0. Take n"),
+        (lambda: spiral(2, 8, np.inf), ParameterError, "spiral.turns must be a finite number > 0, got inf"),
         (lambda: radial_weights(np.zeros((3, 2)), (8, 8)), ParameterError,
          "radial_weights.points must have a point beside 0, got none"),
+        (lambda: radial_weights(np.ones((4, 3)), (8, 8)), ShapeError,
+         r"radial_weights.points must have shape \(..., 2\), got \(4, 3\). Other trajectories"),
+        (lambda: radial_weights(np.ones((4, 2)), 8), ShapeError,
+         r"radial_weights.image_shape must be \(rows, columns\), got 8"),
     ],
 )  # fmt: skip
 def test_error_texts(make, error, text):

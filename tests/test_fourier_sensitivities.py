@@ -1,5 +1,6 @@
 """Coil sensitivities: ESPIRiT of a simulated scan with known maps, against SigPy, and of real scans."""
 
+import logging
 from pathlib import Path
 
 import array_api_strict
@@ -102,6 +103,28 @@ def test_sum_of_squares(to):
         ShapeError, match="sum_of_squares.images must have 3 axes or more, got 2. Put the coils"
     ):
         sum_of_squares(np.ones((4, 4)))
+    with pytest.raises(ArrayError, match="must come from NumPy, .* got list"):
+        sum_of_squares([[1.0]])
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e37])
+def test_no_scale_of_single_precision_is_lost(scale):
+    image, _, y = scan((40, 44))
+    images = (np.array([[[3.0]], [[4.0j]], [[0.0]]]) * scale).astype(np.complex64)
+    assert sum_of_squares(images) == pytest.approx(5 * scale, rel=1e-6, abs=0)
+    maps = low_resolution_maps((y * (scale / abs(y).max())).astype(np.complex64), 16)
+    inside = image != 0  # elsewhere they are those of rounding
+    assert np.allclose(maps[:, inside], low_resolution_maps(y, 16)[:, inside], rtol=0, atol=1e-4)
+    assert np.all(sum_of_squares(np.zeros((2, 3, 3), np.complex64)) == 0)
+
+
+def test_espirit_warns_of_kspace_that_is_not_centred(caplog):
+    _, _, y = scan((40, 44))
+    with caplog.at_level(logging.WARNING, "recon"):
+        espirit(y, 16)
+        assert not caplog.text
+        espirit(np.fft.ifftshift(y, axes=(1, 2)), 16)
+    assert "espirit.kspace is strongest outside its calibration block: must it be centred" in caplog.text
 
 
 BLOCK = np.ones((2, 16, 16), complex)
@@ -115,13 +138,21 @@ BLOCK = np.ones((2, 16, 16), complex)
         (lambda: espirit(np.ones(16, complex), 8), ShapeError,
          r"kspace must have shape \(coils, \*shape\), got \(16,\)"),
         (lambda: espirit(BLOCK, 24), ParameterError,
-         r"espirit.calibration must be one number or one per axis, within \(16, 16\), got 24"),
-        (lambda: espirit(BLOCK, (8, 8, 8)), ParameterError, "espirit.calibration must be one number or one per axis"),
+         r"espirit.calibration must be a whole number or one per axis, within \(16, 16\), got 24"),
+        (lambda: espirit(BLOCK, (8, 8, 8)), ParameterError, "espirit.calibration must be a whole number or one per"),
+        (lambda: espirit(BLOCK, 8.7), ParameterError, "espirit.calibration must be a whole number .*, got 8.7"),
+        (lambda: espirit(BLOCK, None), ParameterError, "espirit.calibration must be a whole number .*, got None"),
+        (lambda: espirit(np.moveaxis(BLOCK, 0, -1), 8), ParameterError,
+         r"within \(16, 2\), got 8. The first axis, 16, counts the coils"),
+        (lambda: espirit(BLOCK * np.nan, 8), ArrayError, "kspace must be complex and finite, got NaN or infinity"),
+        (lambda: espirit(BLOCK, 8, 5.0), ParameterError, "espirit.kernel must be a whole number > 1 .* got 5.0"),
+        (lambda: espirit(BLOCK, 8, (5, 5)), ParameterError, r"espirit.kernel must be a whole .*, got \(5, 5\)"),
+        (lambda: espirit(BLOCK, 8, threshold=None), ParameterError, "espirit.threshold must be .* got None"),
         (lambda: espirit(BLOCK * (np.arange(16) % 2), 8), ParameterError,
          "espirit.calibration must be the side of a fully sampled block in the middle of k-space, "
-         "got 8x8 with 32 empty places"),
+         r"got 8x8 with 32 empty places. Give a smaller one, and k-space with frequency 0 at n // 2"),
         (lambda: espirit(BLOCK, 5), ParameterError,
-         "espirit.kernel must be > 1 and <= 5, the calibration block, got 6"),
+         "espirit.kernel must be a whole number > 1 and <= 5, the calibration block, got 6"),
         (lambda: espirit(BLOCK, 8, threshold=0), ParameterError, r"espirit.threshold must be in \(0, 1\), got 0"),
         (lambda: espirit(BLOCK, 8, crop=1.0), ParameterError, r"espirit.crop must be in \[0, 1\), got 1.0"),
     ],

@@ -1,6 +1,6 @@
 """The two beams: exact adjoints, norm bounds, libraries, batches, subsets of views, registry, error texts."""
 
-import importlib
+import importlib.util
 import pickle
 import subprocess
 import sys
@@ -47,7 +47,37 @@ SCANS = {
         detector_shift=-5.5,
         pixel_size=0.5,
     ),
+    "curved fan": FanBeam(
+        (20, 31),
+        sparse_view(9, arc=2 * np.pi),
+        50,
+        source_origin=60.0,
+        origin_detector=40.0,
+        detector_spacing=1.1,
+        detector="curved",
+    ),
+    "curved fan, very wide, off centre": FanBeam(
+        (31, 20),
+        sparse_view(7, arc=2 * np.pi),
+        27,
+        source_origin=20.0,
+        origin_detector=0.0,
+        detector_spacing=1.9,
+        detector_shift=-1.5,
+        detector="curved",
+    ),
 }
+CURVED = FanBeam(
+    (16, 15),
+    sparse_view(12, arc=2 * np.pi),
+    24,
+    source_origin=32.0,
+    origin_detector=16.0,
+    detector_spacing=1.5,
+    detector="curved",
+)
+BEAMS = {"parallel": ParallelBeam.example(), "flat": FanBeam.example(), "curved": CURVED}
+each_beam = pytest.mark.parametrize("A", BEAMS.values(), ids=BEAMS)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -76,7 +106,7 @@ def test_dense_adjoint_is_the_transpose(name):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("xp", [array_api_strict, torch])
-@pytest.mark.parametrize("A", [ParallelBeam.example(), FanBeam.example()], ids=str)
+@each_beam
 def test_libraries(A, xp, dtype):
     x = np.random.default_rng(8).standard_normal((2, *A.domain.shape)).astype(dtype)
     y = A @ xp.asarray(x)
@@ -108,7 +138,7 @@ def test_batches_are_projected_one_by_one():
 
 
 @pytest.mark.parametrize("index", [slice(2, None, 3), [5, 1], np.arange(12) > 8, 7])
-@pytest.mark.parametrize("A", [ParallelBeam.example(), FanBeam.example()], ids=str)
+@each_beam
 def test_views(A, index):
     x = np.random.default_rng(11).standard_normal(A.domain.shape)
     few = A.views(index)
@@ -129,7 +159,7 @@ def test_norm_bound_is_schurs(name):
 
 
 @pytest.mark.parametrize("like", [np.ones(1), np.ones(1, np.float32), torch.ones(1, dtype=torch.float64)])
-@pytest.mark.parametrize("A", [ParallelBeam.example(), FanBeam.example()], ids=str)
+@each_beam
 def test_absolute_sums(A, like):
     """Never below the true sums, and above them by rounding only."""
     (m, n) = A.shape
@@ -146,7 +176,7 @@ def test_absolute_sums(A, like):
 @pytest.mark.parametrize(
     "like", [None, array_api_strict.ones(1), torch.ones(1, dtype=torch.float64)], ids=str
 )
-@pytest.mark.parametrize("A", [ParallelBeam.example(), FanBeam.example()], ids=str)
+@each_beam
 def test_contract(A, like):
     check_operator(A, like=like)
 
@@ -231,9 +261,40 @@ FAN = {"source_origin": 90.0, "origin_detector": 50.0, "detector_spacing": 1.0}
             "must be >= 0, got -5",
         ),
         (
+            lambda: FanBeam((8, 8), [0.0], 9, **FAN, detector="round"),
+            ParameterError,
+            "FanBeam.detector must be one of",
+        ),
+        (
+            lambda: FanBeam((8, 8), [0.0], 440, **FAN, detector="curved"),
+            ParameterError,
+            r"FanBeam.n_detectors / 2 \+ \|detector_shift\| must be < 219.911 for this curved detector \(90 degrees to a "
+            r"side\), got 220. Check that detector_spacing is an arc length",
+        ),
+        (
+            lambda: FanBeam((8, 8), [0.0], 8, **FAN, detector="curved", detector_shift=-300.0),
+            ParameterError,
+            "must be < 219.911 for this curved detector .*, got 304",
+        ),
+        (
             lambda: ParallelBeam.example().views([]),
             ParameterError,
             "must select one view or more, got none of 12",
+        ),
+        (
+            lambda: ParallelBeam.example().views(12),
+            ParameterError,
+            "ParallelBeam.views index must select rows of 12 views, got 12: index 12 is out of bounds .* Give a slice, a",
+        ),
+        (
+            lambda: ParallelBeam.example().views(np.ones(11, bool)),
+            ParameterError,
+            r"index must select rows of 12 views, got array\(11,\)|index must select rows of 12 views, got .*: boolean",
+        ),
+        (
+            lambda: ParallelBeam((8, 8), [1j]),
+            ParameterError,
+            "ParallelBeam.angles must be numbers in radians, got list. Give",
         ),
         (lambda: ParallelBeam.example() @ np.ones((3, 3)), ShapeError, r"must have shape \(..., 16, 16\)"),
         (
@@ -244,7 +305,7 @@ FAN = {"source_origin": 90.0, "origin_detector": 50.0, "detector_spacing": 1.0}
         (
             lambda: FanBeam.example() @ torch.ones(16, 16, device="meta"),
             KernelError,
-            "FanBeam input must be on the CPU, got meta. Move it there",
+            "FanBeam input must be on the CPU or a CUDA device, got meta. Move it there",
         ),
     ],
 )
@@ -276,12 +337,13 @@ def test_degrees_are_noticed(angles, noticed, caplog):
 def test_announced_entries_exist():
     from recon_operators._hooks import recon_entries
 
-    found = {entry.name: entry for entry in recon_entries()}
-    assert set(found) == {"parallel-beam", "fan-beam", "tomography"}
+    found = {entry.name: entry for entry in recon_entries() if "tomography" in entry.target}
+    assert set(found) >= {"parallel-beam", "fan-beam", "fourier-slice-beam", "tomography"}
     for entry in found.values():
+        assert entry.cites
         module, _, name = entry.target.partition(":")
         target = getattr(importlib.import_module(module), name)
-        if entry.kind == "operator":
+        if entry.kind == "operator" and all(map(importlib.util.find_spec, entry.needs)):
             A = target.example()
             assert (A @ np.ones(A.domain.shape)).shape == A.codomain.shape
 
@@ -303,7 +365,7 @@ def test_bench_compares_like_with_like():
     from recon_operators.tomography.bench import cases
 
     made = cases()
-    assert len({case.name for case in made}) == len(made) == 5
+    assert len({case.name for case in made}) == len(made) >= 6
     for case in made:
         ours = case.ours()
         assert ours.dtype == np.float32

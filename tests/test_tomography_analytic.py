@@ -84,6 +84,17 @@ def fan_lines(angles, bins, radius, detector, spacing, shift=0.0):
     )
 
 
+def curved_lines(angles, bins, radius, detector, spacing, shift=0.0):
+    """(theta, s) of every ray of a curved fan: bins are equally spaced in angle."""
+    tilt = (np.arange(bins) - (bins - 1) / 2 + shift) * spacing / (radius + detector)
+    return np.asarray(angles)[:, None] - tilt[None, :], np.broadcast_to(
+        radius * np.sin(tilt), (len(angles), bins)
+    )
+
+
+LINES = {"flat": fan_lines, "curved": curved_lines}
+
+
 def relative(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
@@ -104,10 +115,12 @@ def test_error_falls_with_the_square_of_the_pixel():
     assert 3.5 < errors[1] / errors[2] < 4.5
 
 
-def test_gaussians_fan():
+@pytest.mark.parametrize("detector", LINES)
+def test_gaussians_fan(detector):
     n, angles = 256, sparse_view(60, arc=2 * math.pi)
-    A = FanBeam((n, n), angles, 300, source_origin=500.0, origin_detector=250.0, detector_spacing=1.5)
-    exact = blob_integrals(*fan_lines(angles, 300, 500.0, 250.0, 1.5), n / 2)
+    geometry = {"source_origin": 500.0, "origin_detector": 250.0, "detector_spacing": 1.5}
+    A = FanBeam((n, n), angles, 300, **geometry, detector=detector)
+    exact = blob_integrals(*LINES[detector](angles, 300, 500.0, 250.0, 1.5), n / 2)
     assert relative(A @ blob_image(n), exact) <= SMOOTH
 
 
@@ -119,18 +132,20 @@ def test_units_and_shift(shift):
     parallel = ParallelBeam((n, n), angles, 200, detector_spacing=0.4, detector_shift=shift, pixel_size=h)
     exact = blob_integrals(*parallel_lines(angles, 200, 0.4, shift), half)
     assert relative(parallel @ blob_image(n, h), exact) <= SMOOTH
-    fan = FanBeam(
-        (n, n),
-        angles,
-        300,
-        source_origin=150.0,
-        origin_detector=75.0,
-        detector_spacing=0.4,
-        detector_shift=shift,
-        pixel_size=h,
-    )
-    exact = blob_integrals(*fan_lines(angles, 300, 150.0, 75.0, 0.4, shift), half)
-    assert relative(fan @ blob_image(n, h), exact) <= SMOOTH
+    for detector, lines in LINES.items():
+        fan = FanBeam(
+            (n, n),
+            angles,
+            300,
+            source_origin=150.0,
+            origin_detector=75.0,
+            detector_spacing=0.4,
+            detector_shift=shift,
+            detector=detector,
+            pixel_size=h,
+        )
+        exact = blob_integrals(*lines(angles, 300, 150.0, 75.0, 0.4, shift), half)
+        assert relative(fan @ blob_image(n, h), exact) <= SMOOTH
 
 
 def test_shepp_logan():
@@ -164,6 +179,20 @@ def test_a_bright_pixel_lands_in_the_right_bin(row_column, degrees):
     place = (x * math.cos(theta) + y * math.sin(theta)) * 4500.0 / depth
     assert line @ bins / line.sum() == pytest.approx(200 + place / 0.375, abs=0.1)
 
+    C = FanBeam(
+        (n, n),
+        [theta],
+        401,
+        source_origin=100.0,
+        origin_detector=50.0,
+        detector_spacing=0.75,
+        detector="curved",
+    )
+    line = (C @ image)[0]
+    depth = 100.0 - x * math.sin(theta) + y * math.cos(theta)
+    place = 150.0 * math.atan((x * math.cos(theta) + y * math.sin(theta)) / depth)
+    assert line @ bins / line.sum() == pytest.approx(200 + place / 0.75, abs=0.1)
+
 
 def test_astra_agrees_on_a_smooth_image():
     astra = pytest.importorskip("astra")
@@ -178,3 +207,25 @@ def test_astra_agrees_on_a_smooth_image():
     peer = astra.OpTomo(astra.create_projector("line_fanflat", geometry, volume)).FP(image)
     ours = FanBeam((n, n), around, 150, source_origin=300.0, origin_detector=150.0, detector_spacing=1.5)
     assert relative(ours @ image, peer) <= 5e-3  # Siddon's model there, Joseph's here
+
+
+@pytest.mark.parametrize("row_column", [(5, 40), (50, 9)])
+@pytest.mark.parametrize("beam", ["parallel", "fan"])
+def test_a_bright_pixel_lands_where_astra_puts_it(beam, row_column):
+    astra = pytest.importorskip("astra")
+    n, angles = 61, np.deg2rad([0.0, 30.0, 135.0, 200.0, 300.0])
+    image = np.zeros((n, n), np.float32)
+    image[row_column] = 1.0
+    volume = astra.create_vol_geom(n, n)
+    if beam == "parallel":
+        A = ParallelBeam((n, n), angles, 261, detector_spacing=0.25)
+        geometry, model = astra.create_proj_geom("parallel", 0.25, 261, angles), "linear"
+    else:
+        A = FanBeam((n, n), angles, 261, source_origin=120.0, origin_detector=60.0, detector_spacing=0.375)
+        geometry, model = astra.create_proj_geom("fanflat", 0.375, 261, angles, 120.0, 60.0), "line_fanflat"
+    theirs = astra.OpTomo(astra.create_projector(model, geometry, volume)).FP(image)
+    bins = np.arange(261)
+    ours = A @ image
+    place, expected = ours @ bins / ours.sum(axis=1), theirs @ bins / theirs.sum(axis=1)
+    assert np.ptp(expected) > 60
+    np.testing.assert_allclose(place, expected, atol=0.3)  # half a pixel would be 2

@@ -161,6 +161,33 @@ def test_matrix_refuses_too_much_memory():
         joseph_matrix(table_of(ParallelBeam((40, 40), sparse_view(20), 60)), limit=1000)
 
 
+def test_one_and_two_threads_in_fresh_processes_give_the_same_bits():
+    """Whatever the process of the tests is limited to; the parallel drivers must have run in the second one."""
+    code = (
+        "import hashlib, os, numpy as np\n"
+        "from recon_operators.tomography import FanBeam, ParallelBeam, fbp, sparse_view\n"
+        "rng, a, shape = np.random.default_rng(0), 2 * sparse_view(40), (250, 270)\n"
+        "fan = {'source_origin': 400.0, 'origin_detector': 100.0, 'detector_spacing': 1.25}\n"
+        "seen = hashlib.sha256()\n"
+        "fans = [FanBeam(shape, a, 380, **fan, detector=d) for d in ('flat', 'curved')]\n"
+        "for A in (ParallelBeam(shape, a, 380), *fans):\n"
+        "    x, y = rng.random(A.domain.shape, np.float32), rng.random(A.codomain.shape, np.float32)\n"
+        "    for result in (A @ x, A.H @ y, fbp(A, y)): seen.update(result.tobytes())\n"
+        "from recon_operators.tomography._compile_numba import _pool\n"
+        "print(_pool._owner is not None, seen.hexdigest())\n"
+    )
+    said = []
+    for threads in ("1", "2"):
+        environment = {"NUMBA_NUM_THREADS": threads, "PYTHONPATH": ":".join(p for p in sys.path if p)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.split())
+    assert [pool for pool, _ in said] == ["False", "True"]
+    assert said[0][1] == said[1][1]
+
+
 def test_python_threads_and_forked_children_get_the_same_result():
     """Neither may enter numba's pool a second time; they are served by the serial driver."""
     code = (

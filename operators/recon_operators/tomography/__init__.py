@@ -1,8 +1,31 @@
-"""X-ray tomography in two dimensions: parallel and fan beam, filtered back projection, view angles."""
+"""X-ray tomography: parallel, fan and Fourier-slice beams, back projection, counts, the axis of rotation, angles."""
 
 from recon_operators.tomography.angles import golden_angle, limited_angle, sparse_view
+from recon_operators.tomography.axis import find_axis
+from recon_operators.tomography.backproject import backproject
+from recon_operators.tomography.cone import ConeBeam
+from recon_operators.tomography.counts import line_integrals, transmission
 from recon_operators.tomography.fan import FanBeam
 from recon_operators.tomography.fbp import fbp
+from recon_operators.tomography.fdk import fdk
+from recon_operators.tomography.fourier_slice import FourierSliceBeam
 from recon_operators.tomography.parallel import ParallelBeam
+from recon_operators.tomography.vectors import VectorBeam, circular_vectors
 
-__all__ = ["FanBeam", "ParallelBeam", "fbp", "golden_angle", "limited_angle", "sparse_view"]
+__all__ = [
+    "ConeBeam",
+    "FanBeam",
+    "FourierSliceBeam",
+    "ParallelBeam",
+    "VectorBeam",
+    "backproject",
+    "circular_vectors",
+    "fbp",
+    "fdk",
+    "find_axis",
+    "golden_angle",
+    "limited_angle",
+    "line_integrals",
+    "sparse_view",
+    "transmission",
+]

@@ -1,6 +1,6 @@
 """Pixel-driven back projection in vectorised NumPy, one view at a time: what serves where numba is missing.
 
-    image[r, c] += (1 - e) v[i] + e v[i + 1]  over U^2,     i = floor(b), e = b - i,     b as in `fbp`
+    image[r, c] += ((1 - e) v[i] + e v[i + 1]) w,     i = floor(bin), e = bin - i,     bin, w as in `backproject`
 
 Cost about 60 ns per pixel and view, memory a few images.
 """
@@ -11,18 +11,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["back_project"]
+__all__ = ["add_views"]
 
 
-def back_project(
-    padded: np.ndarray[Any, Any], table: np.ndarray[Any, Any], image: np.ndarray[Any, Any]
+def add_views(
+    padded: np.ndarray[Any, Any], table: Any, distance_weight: bool, image: np.ndarray[Any, Any]
 ) -> None:
-    """Add all views, each with two zeros at both ends, to `image`."""
+    """Add all views, each with two zeros at both ends, to `image`; `table` is a `ViewTable`."""
     r, c = np.arange(image.shape[0])[:, None], np.arange(image.shape[1])
-    bins = padded.shape[1] - 4
-    for view, (n_0, n_r, n_c, u_0, u_r, u_c, b_0) in zip(padded, table, strict=True):
-        scale = 1 / (u_0 + u_r * r + u_c * c)
-        b = np.clip((n_0 + n_r * r + n_c * c) * scale + b_0, -2, bins)
+    bins, angle = padded.shape[1] - 4, table.angle
+    for view, (n_0, n_r, n_c, u_0, u_r, u_c, b_0) in zip(padded, table.coefficients, strict=True):
+        n, u = n_0 + n_r * r + n_c * c, u_0 + u_r * r + u_c * c
+        along = np.arctan(angle * n / u) / angle if angle else n / u
+        b = np.clip(along + b_0, -2, bins)
         i = np.floor(b).astype(np.int64)
         share = b - i
-        image += (((1 - share) * view[i + 2] + share * view[i + 3]) * scale**2).astype(image.dtype)
+        value = (1 - share) * view[i + 2] + share * view[i + 3]
+        image += (value / (u**2 + (angle * n) ** 2) if distance_weight else value).astype(image.dtype)

@@ -6,6 +6,8 @@
     hat(z)                   max(0, 1 - |z|), the weight of linear interpolation
     add(a, b), multiply_add(a, b, c)   a + b, a b + c
     zero(like), lower(z)     0, and z - 1
+    splat(x, like)           x in every lane
+    ramp(x, dx, like)        x, x + dx, x + 2 dx, ... x + 15 dx
 
 Nothing here is tied to a processor: LLVM turns a 16-vector into whatever the machine has (one AVX-512
 register, two of AVX2, four of SSE or NEON). Loads and stores are unaligned and unchecked: the caller pads
@@ -22,7 +24,19 @@ from numba.core import cgutils
 from numba.core.datamodel import PrimitiveModel, register_default
 from numba.extending import intrinsic
 
-__all__ = ["WIDTH", "add", "hat", "load", "lower", "multiply_add", "position", "store", "zero"]
+__all__ = [
+    "WIDTH",
+    "add",
+    "hat",
+    "load",
+    "lower",
+    "multiply_add",
+    "position",
+    "ramp",
+    "splat",
+    "store",
+    "zero",
+]
 
 WIDTH = 16
 
@@ -163,3 +177,33 @@ def zero(typingctx, like):
         return _constant(_vector(like.dtype), 0.0)
 
     return Lanes(like.dtype)(like), generate
+
+
+def _rounded(builder, number, element):
+    """A float64 scalar as one of the type of the lanes."""
+    return number if element == types.float64 else builder.fptrunc(number, ir.FloatType())
+
+
+@intrinsic
+def splat(typingctx, number, like):
+    """The same number in every lane, rounded to the type of the array `like`."""
+    signature = Lanes(like.dtype)(types.float64, like)
+
+    def generate(context, builder, sig, args):
+        return _splat(builder, _rounded(builder, args[0], like.dtype), _vector(like.dtype))
+
+    return signature, generate
+
+
+@intrinsic
+def ramp(typingctx, start, step, like):
+    """Lanes start + j step, computed in the type of the array `like`."""
+    signature = Lanes(like.dtype)(types.float64, types.float64, like)
+
+    def generate(context, builder, sig, args):
+        vector = _vector(like.dtype)
+        first, step = (_splat(builder, _rounded(builder, x, like.dtype), vector) for x in args[:2])
+        lanes = ir.Constant(vector, [ir.Constant(vector.element, float(j)) for j in range(WIDTH)])
+        return _fused(builder, lanes, step, first)
+
+    return signature, generate

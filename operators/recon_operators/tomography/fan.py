@@ -1,11 +1,15 @@
-"""The 2-D fan beam with a flat detector: line integrals of an image along rays from a point source.
+"""The 2-D fan beam: line integrals of an image along rays from a point source to a flat or a curved detector.
 
-    source  S = R (sin theta, -cos theta)      detector centre  D = -R_d (sin theta, -cos theta)
-    bin m at  D + u_m (cos theta, sin theta),  u_m = (m - (M - 1) / 2 + shift) du
+    source S = R (sin theta, -cos theta),    ray m along  cos gamma_m a + sin gamma_m e
+    a = (-sin theta, cos theta)              from the source to the origin
+    e = (cos theta, sin theta)               across, the way bin numbers increase
+    flat     gamma_m = atan(u_m / (R + R_d))      bin m at  D + u_m e,  D = R_d a
+    curved   gamma_m = u_m / (R + R_d)            an arc around the source through D: u is arc length
+    u_m = (m - (M - 1) / 2 + shift) du
 
 R is the distance from source to origin, R_d from origin to detector, (R + R_d) / R the magnification.
 Pixels lie as for the parallel beam: x to the right, y up, row 0 on top, origin in the middle; at theta = 0
-the source is below the image. These are ASTRA's conventions ("fanflat").
+the source is below the image. For the flat detector these are ASTRA's conventions ("fanflat").
 
 Scans whose geometry is given as: source at R (cos b, sin b), detector axis (-sin b, cos b) with the bin
 number increasing along it, first coordinate = row number, second = column number (both increasing with the
@@ -26,15 +30,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
 
 from recon.errors import ParameterError
 from recon.params import Doc, check
-from recon_operators.tomography._beam import Beam, prepare
+from recon_operators.tomography._beam import Beam
+from recon_operators.tomography._plot import Sketch
 from recon_operators.tomography._rays import Floats
+from recon_operators.tomography._scan import prepare
 from recon_operators.tomography.angles import sparse_view
 
 __all__ = ["FanBeam"]
@@ -42,11 +48,9 @@ __all__ = ["FanBeam"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FanBeam(Beam):
-    """Flat-detector fan-beam tomography of an image (N_y, N_x) into a sinogram (views, bins).
+    """Fan-beam tomography of an image (N_y, N_x) into a sinogram (views, bins), flat or curved detector.
 
-    Cost about 0.5 ns per pixel and view forward, 0.7 ns adjoint (float32, one core with 512-bit vectors);
-    memory about 40 bytes per ray. The adjoint is the exact transpose: quadrature weights are not in it (see
-    :func:`fbp` for them).
+    The adjoint is the exact transpose: quadrature weights are not in it (see :func:`fbp` for them).
 
     Parameters
     ----------
@@ -61,9 +65,12 @@ class FanBeam(Beam):
     origin_detector
         Distance R_d from origin to detector; 0 puts the detector through the origin.
     detector_spacing
-        Distance du between bins on the detector (not scaled down to the origin).
+        Distance du between bins on the detector (not scaled down to the origin); arc length where it is curved.
     detector_shift
         Shift of the detector in bins: positive moves every bin to larger u.
+    detector
+        ``"flat"``, or ``"curved"``: an arc around the source, through the detector centre, whose bins are
+        equally spaced in angle.
     pixel_size
         Side of a pixel, in any unit of length. The image is then in 1 / length, the sinogram without unit.
 
@@ -74,8 +81,15 @@ class FanBeam(Beam):
 
     Notes
     -----
-    Source: P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572.
-    Conventions: W. van Aarle et al., Opt. Express 24 (2016) 25129, doi:10.1364/OE.24.025129.
+    Formula: (A f)[k, m] = integral of f from the source S_k along direction cos gamma_m a_k + sin gamma_m e_k,
+    S = -R a, a = (-sin theta, cos theta), e = (cos theta, sin theta), gamma = atan(u / (R + R_d)) (flat) or
+    u / (R + R_d) (curved), u_m = (m - (M - 1) / 2 + shift) du; by Joseph's method.
+    Shapes: (N_y, N_x) -> (views, bins)
+    Units: lengths in that of pixel_size, image in 1 / length, sinogram without unit, angles in radians.
+    Cost: about 0.5 ns per pixel and view forward, 0.7 ns adjoint (float32, one core with 512-bit vectors);
+    memory about 40 bytes per ray.
+    Source: P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572. Conventions:
+    W. van Aarle et al., Opt. Express 24 (2016) 25129, doi:10.1364/OE.24.025129.
     """
 
     image_shape: Annotated[
@@ -90,6 +104,7 @@ class FanBeam(Beam):
         float, Gt(0), Doc("distance between bins on the detector, unit of pixel_size")
     ]
     detector_shift: Annotated[float, Doc("shift of the detector, in bins")] = 0.0
+    detector: Annotated[Literal["flat", "curved"], Doc("flat, or an arc around the source")] = "flat"
     pixel_size: Annotated[float, Gt(0), Doc("side of a pixel, any unit of length")] = 1.0
 
     def __post_init__(self) -> None:
@@ -100,6 +115,13 @@ class FanBeam(Beam):
             raise ParameterError(
                 f"FanBeam.source_origin must be > {radius:g} (half the diagonal of the image), got "
                 f"{self.source_origin:g}. Check that it has the unit of pixel_size."
+            )
+        edge = math.pi / 2 * (self.source_origin + self.origin_detector) / self.detector_spacing
+        reach = self._bins / 2 + abs(self.detector_shift)
+        if self.detector == "curved" and reach >= edge:
+            raise ParameterError(
+                f"FanBeam.n_detectors / 2 + |detector_shift| must be < {edge:g} for this curved detector (90 degrees to "
+                f"a side), got {reach:g}. Check that detector_spacing is an arc length."
             )
 
     @classmethod
@@ -114,9 +136,33 @@ class FanBeam(Beam):
             detector_spacing=1.5,
         )
 
+    @property
+    def _fan_angles(self) -> Floats:
+        """Angle gamma of each ray from the central one, in radians, increasing with the bin number."""
+        ratio = self._bin_offsets / (self.source_origin + self.origin_detector)
+        return ratio if self.detector == "curved" else np.arctan(ratio)
+
     def _rays(self) -> tuple[Floats, Floats]:
-        u = self._bin_offsets
         cos, sin = np.cos(self.angles)[:, None], np.sin(self.angles)[:, None]
+        along, across = np.cos(self._fan_angles), np.sin(self._fan_angles)
+        directions = np.stack([across * cos - along * sin, across * sin + along * cos], axis=-1)
         source = np.stack([self.source_origin * sin, -self.source_origin * cos], axis=-1)
-        bins = np.stack([u * cos - self.origin_detector * sin, u * sin + self.origin_detector * cos], axis=-1)
-        return np.broadcast_to(source, bins.shape), bins - source
+        return np.broadcast_to(source, directions.shape), directions
+
+    def _sketch(self, view: int) -> Sketch:
+        theta, gamma = float(self.angles[view]), self._fan_angles
+        source = self.source_origin * np.array([math.sin(theta), -math.cos(theta)])
+        reach = np.full(gamma.size, self.source_origin + self.origin_detector)
+        if self.detector == "flat":
+            reach = reach / np.cos(gamma)
+        turned = theta - gamma
+        bins = source + reach[:, None] * np.stack([-np.sin(turned), np.cos(turned)], axis=1)
+        return Sketch(
+            half=self._half,
+            pixel=(self.pixel_size, self.pixel_size),
+            detector=bins,
+            origins=np.broadcast_to(source, bins.shape),
+            source=(float(source[0]), float(source[1])),
+            theta=theta,
+            title=f"FanBeam, {self.detector} detector, view {view}: theta = {math.degrees(theta):.0f} degrees",
+        )
