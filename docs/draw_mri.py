@@ -25,7 +25,8 @@ def main(source, target):
     zero_filled = sum_of_squares(CartesianMRI(mask).H @ kspace)
     image = abs(cgls(CartesianMRI(mask, maps), kspace, damp=0.01, iterations=40, tol=1e-4))
     mosaic = np.concatenate([np.concatenate(list(abs(maps[i : i + 2, ::2, ::2])), axis=1) for i in range(0, 8, 2)])
-    figure = Figure(figsize=(9.6, 3.6), dpi=75, layout="constrained")
+    figure = Figure(figsize=(9.6, 3.7), dpi=75, layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.1)
     FigureCanvasAgg(figure)
     panels = [
         (f"mask, R = {mask.size / mask.sum():.1f}", mask.astype(float)),
