@@ -58,6 +58,18 @@ def test_transforms_agree_with_numpy_and_keep_precision(to, dtype, norm):
         np.testing.assert_allclose(got, wanted, atol=tol * np.abs(wanted).max())
 
 
+def test_transforms_take_empty_batches(to):
+    x = to(np.zeros((0, 5, 6), np.float32))
+    for got, shape, kind in (
+        (fftn(x), (0, 5, 6), "complex64"),
+        (rfftn(x), (0, 5, 4), "complex64"),
+        (ifftn(fftn(x), shape=(4, 4)), (0, 4, 4), "complex64"),
+        (irfftn(rfftn(x), (5, 6)), (0, 5, 6), "float32"),
+    ):
+        assert (tuple(got.shape), namespace(got)) == (shape, namespace(x))
+        assert as_numpy(got).dtype == kind
+
+
 def test_fast_lengths():
     assert [fast_length(n) for n in (7, 13, 1021)] == [7, 14, 1024]
     assert fast_length(1021, real=True) == 1024

@@ -318,6 +318,18 @@ def test_error_texts(make, error, text):
         make()
 
 
+def test_circular_vectors_want_their_numbers():
+    with pytest.raises(
+        ParameterError,
+        match=r"circular_vectors\.detector_spacing must be one number or \(dv, du\), got \(1, 2, 3\)",
+    ):
+        circular_vectors([0.0], detector_spacing=(1, 2, 3))
+    with pytest.raises(
+        ParameterError, match=r"circular_vectors\.detector_shift must be \(shift_v, shift_u\), got 3\.0"
+    ):
+        circular_vectors([0.0], detector_shift=3.0)
+
+
 def test_degrees_are_noticed(caplog):
     with caplog.at_level(logging.WARNING, "recon"):
         ConeBeam((4, 4, 4), np.arange(0.0, 360.0), (4, 4), **SCAN)

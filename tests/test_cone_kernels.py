@@ -8,7 +8,8 @@ import numba
 import numpy as np
 import pytest
 import torch
-from recon_operators.tomography import ConeBeam, VectorBeam, _compile_numba, sparse_view
+from recon_operators import _compile_numba
+from recon_operators.tomography import ConeBeam, VectorBeam, sparse_view
 from recon_operators.tomography import _cone_reference as reference
 from recon_operators.tomography._cone_geometry import driving_axis
 from recon_operators.tomography._cone_numba import NumbaCone

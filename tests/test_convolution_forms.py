@@ -158,7 +158,7 @@ def test_gradients_flow_through_the_transforms():
         (
             lambda: Convolution(np.ones((0, 3)), (4, 4)),
             ShapeError,
-            r"more make a stack\), got shape \(0, 3\)",
+            r"more make a stack\), none empty, got shape \(0, 3\)",
         ),
         (lambda: Convolution([[np.nan]], (4, 4)), ArrayError, "Convolution.kernel must be finite"),
         (
@@ -220,7 +220,7 @@ def test_gradients_flow_through_the_transforms():
         (
             lambda: SeparableConvolution((np.ones(3),), (4, 4)),
             ShapeError,
-            r"kernels must be one vector for each of the 2 axes of the image, got shapes \[\(3,\)\]",
+            r"one vector for each of the 2 axes of the image, got shapes \[\(3,\)\]. Put them into a tuple",
         ),
         (
             lambda: SeparableConvolution((np.ones(3), np.array([np.inf])), (4, 4)),
@@ -243,6 +243,11 @@ def test_gradients_flow_through_the_transforms():
             r"band must lie in \(0, 0.5\] cycles per pixel, got 0.6",
         ),
         (
+            lambda: frequency_sparse_convolution(np.ones(3), (4,), float("nan")),
+            ParameterError,
+            r"band must lie in \(0, 0.5\] cycles per pixel, got nan",
+        ),
+        (
             lambda: Convolution(np.ones(3), (4,)) @ np.ones(5),
             ShapeError,
             r"Convolution input must have shape",
@@ -252,6 +257,15 @@ def test_gradients_flow_through_the_transforms():
 def test_error_texts(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+def test_numbers_and_sequences_of_numpy_are_taken():
+    h = np.outer([1.0, 2.0, 1.0], [1.0, 3.0, 1.0])
+    kept = partial_convolution(h, (8, 8), [2, np.int64(1)]).kernel
+    np.testing.assert_array_equal(kept, h[1:3, 1:2])
+    half, double = (frequency_sparse_convolution(h, (8, 8), kind(0.25)) for kind in (np.float32, float))
+    np.testing.assert_array_equal(half.kernel, double.kernel)
+    assert Convolution(h, (8, 8), center=np.array([1, 2])).center == (1, 2)
 
 
 # -- registry and bench -----------------------------------------------------------------------------------

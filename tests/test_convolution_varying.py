@@ -125,7 +125,7 @@ def test_low_rank_is_exact_for_kernels_of_that_rank():
     A = VaryingConvolution(kernels, bilinear_weights([places, places], (20, 20)), boundary="symmetric")
     x = draw((20, 20), 2)
     wanted = A @ x
-    assert A.low_rank(2).kernels.shape == (2, 5, 5)
+    assert A.low_rank(np.int64(2)).kernels.shape == (2, 5, 5)
     np.testing.assert_allclose(A.low_rank(2) @ x, wanted, rtol=0, atol=1e-12)
     assert np.linalg.norm(A.low_rank(1) @ x - wanted) > 0.05 * np.linalg.norm(wanted)
 
@@ -208,6 +208,16 @@ def test_pickle():
             lambda: bilinear_weights([[2, 1]], (8,)),
             ParameterError,
             r"bilinear_weights.positions\[0\] must be increasing numbers, got shape \(2,\). Sort them",
+        ),
+        (
+            lambda: bilinear_weights([["a"]], (8,)),
+            ArrayError,
+            r"bilinear_weights.positions\[0\] must be numbers, got dtype",
+        ),
+        (
+            lambda: bilinear_weights([[0]], (0,)),
+            ShapeError,
+            r"bilinear_weights.image_shape must be positive, got \(0,\)",
         ),
     ],
 )

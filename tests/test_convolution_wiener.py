@@ -8,6 +8,7 @@ import torch
 from recon_operators.convolution import Convolution, SeparableConvolution, gcv_weight, wiener
 
 from recon import linalg
+from recon.arrays import as_numpy
 from recon.errors import ParameterError, ShapeError
 
 
@@ -123,6 +124,59 @@ def test_lost_frequencies_stay_empty():
     assert np.abs(residual).max() <= 1e-13
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_mean_that_is_lost_but_for_rounding(dtype):
+    """A kernel whose sum is 0 to rounding: the noise in the mean of the data is not divided by that rounding."""
+    h = np.random.default_rng(0).random((3, 3))
+    A = Convolution(h - h.mean(), (8, 9))
+    assert 0 < abs(A._transfer(half=False)[0, 0]) < 1e-15
+    y = (draw((8, 9)) + 5.0).astype(dtype)
+    for weight in ("gcv", 1e-3, 0.0):
+        x = wiener(A, y, weight)
+        assert abs(x.mean()) <= 1e-6
+        assert np.abs(x).max() <= 100 * np.abs(y).max()
+
+
+def test_weight_nothing_is_the_pseudo_inverse_and_much_is_the_mean():
+    A = Convolution(np.ones((4, 3)) / 12, (8, 9))  # with zeros in the transfer function
+    y = draw((8, 9))
+    wanted = np.linalg.pinv(linalg.dense(A), rcond=1e-10) @ y.ravel()
+    np.testing.assert_allclose(wiener(A, y, 0.0).ravel(), wanted, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(wiener(A, y, 1e300), np.full((8, 9), y.mean()), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e20])
+def test_units_of_the_kernel_beyond_the_squares_of_single_precision(unit):
+    h = draw((3, 3)) + 3 * np.eye(3)
+    y = draw((8, 9), 1).astype(np.float32)
+    A, scaled = Convolution(h, (8, 9)), Convolution(unit * h, (8, 9))
+    for solve in (wiener, lambda A, y: A.pinv(y)):
+        wanted = solve(A, y)
+        np.testing.assert_allclose(
+            solve(scaled, y) * np.float32(unit), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max()
+        )
+
+
+def test_gcv_of_data_without_noise_or_structure():
+    A, x, _ = scene()
+    exact = wiener(A, A @ x)
+    assert np.linalg.norm(exact - x) <= 0.1 * np.linalg.norm(A @ x - x)
+    flat = np.full(x.shape, 3.0)
+    np.testing.assert_allclose(wiener(A, flat), flat, rtol=1e-12)
+    assert (wiener(A, 0 * flat) == 0).all()
+    zero = Convolution(np.zeros((3, 3)), x.shape)
+    assert (wiener(zero, flat) == 0).all()
+    np.testing.assert_allclose(wiener(Convolution([2.0], (1,)), np.array([4.0])), [2.0])
+
+
+def test_libraries(to):
+    A, y = Convolution(np.abs(draw((2, 3, 4))), (8, 9)), draw((5, 2, 8, 9), 1)
+    for weight in ("gcv", 0.0, draw((5, 2)) ** 2):
+        np.testing.assert_allclose(
+            as_numpy(wiener(A, to(y), weight)), wiener(A, y, weight), rtol=0, atol=1e-9
+        )
+
+
 def test_separable_kernels_and_libraries():
     A = SeparableConvolution((np.ones(3) / 3, np.ones(4) / 4), (8, 9))
     y = draw((8, 9))
@@ -151,12 +205,12 @@ A = Convolution(np.ones(3), (8,))
         (
             lambda: wiener(A, np.ones(8), -1.0),
             ParameterError,
-            r"wiener.weight must be 'gcv' or numbers > 0, one or as many as images \(\), got -1.0",
+            r"wiener.weight must be 'gcv' or numbers >= 0, one or as many as images \(\), got -1.0",
         ),
         (
             lambda: wiener(A, np.ones(8), "lcurve"),
             ParameterError,
-            "wiener.weight must be 'gcv' or numbers > 0",
+            "wiener.weight must be 'gcv' or numbers >= 0",
         ),
         (
             lambda: wiener(A, np.ones((2, 8)), np.ones(3)),

@@ -156,6 +156,15 @@ def test_wrong_arguments_are_refused(turn, change, text):
         turn.launch("turn", (50,), (64,), *given)
 
 
+def test_too_many_blocks_are_refused(turn):
+    given = [np.zeros(50, np.float32), np.zeros(50, np.float32), 50, 2.0, np.int64(3)]
+    with pytest.raises(
+        KernelError,
+        match=r"turn of turn.cu must have at most 65535 blocks .* got \(1, 65536\). Give smaller batches",
+    ):
+        turn.launch("turn", (50, 65536), (64, 1), *given)
+
+
 def test_a_text_that_does_not_compile(cuda, tmp_path):
     if not cuda_shim.available:
         pytest.skip("needs g++")
@@ -210,6 +219,12 @@ def test_on_cuda(device, answer):
 def test_projectors_plan_for_a_device(cuda, monkeypatch, A, dtype):
     """The whole way from `plan` to the kernel, with torch tensors and batch axes; the same as on the CPU."""
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(cuda_stream=0))
+    waited = []
+    monkeypatch.setattr(
+        cuda.cupy.cuda,
+        "get_current_stream",
+        lambda: types.SimpleNamespace(synchronize=lambda: waited.append(True)),
+    )
     plan = A.plan(torch, "cuda:0", getattr(torch, dtype))
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 3, *A.domain.shape)).astype(dtype)
@@ -221,6 +236,7 @@ def test_projectors_plan_for_a_device(cuda, monkeypatch, A, dtype):
             np.abs(ours.numpy() - truth).max()
             <= (1e-5 if dtype == "float32" else 1e-12) * np.abs(truth).max()
         )
+    assert waited == [True]  # once, when the tables are there
 
 
 # --- a device --------------------------------------------------------------------------------------------

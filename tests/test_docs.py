@@ -287,7 +287,6 @@ def _module_names() -> list[tuple[str, str]]:
         "recon.noise",
         "recon.observers",
         "recon.priors",
-        "recon.searching",
         "recon.selection",
         "recon.solver",
         "recon.stopping",

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from recon_operators.fourier import CartesianMRI, masks
+from recon_operators.fourier import CartesianMRI, cartesian, masks
 
 from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.linalg import axpy, cg
@@ -75,6 +75,23 @@ def test_any_scale_batch_and_layout_in_single_precision(name, batch, scale):
     np.testing.assert_allclose(y, by_numpy(A, seen.astype(complex)), rtol=0, atol=1e-5 * scale)
     truth = A.H @ by_numpy(A, seen.astype(complex))
     np.testing.assert_allclose(A.normal(x), truth, rtol=0, atol=2e-5 * scale)
+
+
+@pytest.mark.parametrize("maps", [None, noise(2, 9, 8)], ids=["one coil", "coils"])
+def test_normal_transforms_along_undersampled_axes_only(maps, monkeypatch):
+    seen = []
+
+    def spy(transform):
+        def called(x, axes, *rest):
+            seen.append(tuple(axes))
+            return transform(x, axes, *rest)
+
+        return called
+
+    for name in ("fftn", "ifftn"):
+        monkeypatch.setattr(cartesian, name, spy(getattr(cartesian, name)))
+    CartesianMRI(masks.uniform((9, 8), 2, 2), maps).normal(noise(9, 8))
+    assert seen == [(-1,), (-1,)]
 
 
 def test_a_point_in_the_middle_has_a_flat_spectrum():

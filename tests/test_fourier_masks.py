@@ -123,7 +123,7 @@ def test_equispaced():
         (lambda: masks.uniform(8, 2), "uniform.shape must be a tuple of whole numbers > 0, got 8"),
         (lambda: masks.uniform((8.5, 8), 2), r"uniform.shape must be a tuple of whole numbers > 0, got \(8.5, 8\)"),
         (lambda: masks.uniform((8, 8), 0.5, 0), "uniform.acceleration must be a finite number >= 1, got 0.5"),
-        (lambda: masks.uniform((8, 8), "2", 0), "uniform.acceleration must be a finite number >= 1, got 2"),
+        (lambda: masks.uniform((8, 8), "2", 0), "uniform.acceleration must be a finite number >= 1, got '2'"),
         (lambda: masks.uniform((8, 8), np.inf, 0), "uniform.acceleration must be a finite number >= 1, got inf"),
         (lambda: masks.uniform((8, 8), 99, 0), r"uniform.shape must be large enough that one place .*, got \(8, 8\)"),
         (lambda: masks.equispaced((8, 8), 4, 0, offset=9), "equispaced.shape must be large enough that one place"),

@@ -73,6 +73,28 @@ def test_phase_reference_is_smooth():
     assert abs(np.diff(maps, axis=1)[:, inside]).max() < 0.1
 
 
+def test_phase_is_that_of_the_strongest_combination():
+    image, _, y = scan((72, 60))
+    maps = espirit(y, 24)
+    block = y[:, 24:48, 18:42].reshape(COILS, -1)
+    strongest = np.linalg.svd(block)[0][:, 0]
+    seen = np.tensordot(strongest.conj(), maps, 1)
+    turned = seen / seen[36, 30]  # its own phase is that of a singular vector, hence any
+    assert abs(turned.imag).max() < 1e-10
+    assert turned.real.min() > -1e-10
+    assert turned.real[image != 0].min() > 0.1
+
+
+def test_air_gets_no_sensitivity():
+    image, _, y = scan((72, 60))
+    noise = np.random.default_rng(1).standard_normal((2, *y.shape))
+    y = y + 0.05 * (noise[0] + 1j * noise[1])
+    away = sum((2 * k / n - 1) ** 2 for k, n in zip(np.indices((72, 60)), (72, 60), strict=True)) > 1.2
+    assert (abs(espirit(y, 24)).max(0)[away] == 0).mean() > 0.5
+    assert (abs(espirit(y, 24)).max(0)[image != 0] > 0).mean() > 0.95
+    assert (abs(espirit(y, 24, crop=0)).max(0) > 0).all()
+
+
 def test_espirit_agrees_with_sigpy():
     app = pytest.importorskip("sigpy.mri.app")
     rng = np.random.default_rng(0)
@@ -93,6 +115,15 @@ def test_low_resolution_maps_are_good_inside():
     assert (abs(maps) ** 2).sum(0) == pytest.approx(1)
     assert projection_error(maps, truth, r2 < 0.4) < 0.02
     assert low_resolution_maps(y.astype(np.complex64), 16).dtype == np.complex64
+
+
+def test_low_resolution_maps_are_windowed_by_hann():
+    _, _, y = scan((25, 27))
+    window = np.zeros((25, 27))
+    window[8:17, 9:18] = np.multiply.outer(np.hanning(11)[1:-1], np.hanning(11)[1:-1])
+    images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(window * y, axes=(1, 2))), axes=(1, 2))
+    wanted = images / np.sqrt((abs(images) ** 2).sum(0))
+    assert np.allclose(low_resolution_maps(y, 9), wanted, rtol=0, atol=1e-12)
 
 
 def test_sum_of_squares(to):
@@ -152,7 +183,7 @@ BLOCK = np.ones((2, 16, 16), complex)
          "espirit.calibration must be the side of a fully sampled block in the middle of k-space, "
          r"got 8x8 with 32 empty places. Give a smaller one, and k-space with frequency 0 at n // 2"),
         (lambda: espirit(BLOCK, 5), ParameterError,
-         "espirit.kernel must be a whole number > 1 and <= 5, the calibration block, got 6"),
+         "espirit.kernel must be a whole number > 1 and <= 5, got 6. It must fit"),
         (lambda: espirit(BLOCK, 8, threshold=0), ParameterError, r"espirit.threshold must be in \(0, 1\), got 0"),
         (lambda: espirit(BLOCK, 8, crop=1.0), ParameterError, r"espirit.crop must be in \[0, 1\), got 1.0"),
     ],

@@ -132,6 +132,21 @@ def test_check_lets_single_precision_functions_pass():
             "from_functions forward result must be real floating point, got complex128.",
         ),
         (
+            lambda: from_functions(M, shorten, FIVE, FOUR),
+            ParameterError,
+            "from_functions forward must be a function, got ndarray. For a matrix use from_scipy.",
+        ),
+        (
+            lambda: from_functions(shorten, lengthen, (5,), FOUR),
+            ParameterError,
+            "from_functions domain must be an ArraySpec or a tuple of them, got int. Write ArraySpec((n,)).",
+        ),
+        (
+            lambda: from_functions(shorten, lengthen, FIVE, 4),
+            ParameterError,
+            "from_functions codomain must be an ArraySpec or a tuple of them, got int.",
+        ),
+        (
             lambda: from_scipy("matrix"),
             ArrayError,
             "from_scipy matrix must be a sparse matrix, a LinearOperator or a 2-d array, got str. For a pair of",

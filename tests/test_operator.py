@@ -241,6 +241,21 @@ def test_a_matrix_is_decomposed_once_and_pickle_forgets_it():
     assert "_plans" not in vars(pickle.loads(pickle.dumps(A)))
 
 
+@pytest.mark.parametrize("matrix_type", [np.float32, np.float64])
+@pytest.mark.parametrize("data_type", [np.float32, np.float64])
+def test_the_rank_is_that_of_the_coarser_precision(to, matrix_type, data_type):
+    """Rounding of a matrix of rank 2, or of the data, is no signal to be divided by 1e-8."""
+    rng = np.random.default_rng(0)
+    exact = rng.standard_normal((6, 2)) @ rng.standard_normal((2, 4))
+    y = rng.standard_normal(6)
+    wanted = np.linalg.pinv(exact, rcond=1e-10) @ y
+    for A in (Matrix(exact.astype(matrix_type)), -2.0 * Matrix(exact.astype(matrix_type) / -2)):
+        np.testing.assert_allclose(as_numpy(A.pinv(to(y.astype(data_type)))), wanted, rtol=1e-4)
+    slope = Matrix(np.diag([1.0, 1e-9]))  # a small singular value that double precision sees
+    assert as_numpy(slope.pinv(to(np.ones(2)))) == pytest.approx([1, 1e9])
+    assert as_numpy(slope.pinv(to(np.ones(2, np.float32)))) == pytest.approx([1, 0])
+
+
 def test_large_matrices_leave_what_needs_a_decomposition_to_iterations():
     square, tall = Matrix(np.eye(1001)), Matrix(np.ones((2002, 1001)))
     assert capability(square, "data_prox") is None
@@ -293,7 +308,32 @@ def test_data_prox_by_hand():
         (
             lambda: Kronecker(()),
             ShapeError,
-            "Kronecker.factors must be operators between one-axis specs, at least one.",
+            "Kronecker.factors must be operators between one-axis specs, at least one, in a tuple. Wrap a matrix",
+        ),
+        (
+            lambda: Kronecker(Matrix(REAL)),
+            ShapeError,
+            "Kronecker.factors must be operators between one-axis specs, at least one, in a tuple.",
+        ),
+        (
+            lambda: Identity((3, 4)),
+            ParameterError,
+            "Identity.spec must be an ArraySpec or a tuple of them, got int. Write ArraySpec((n,)).",
+        ),
+        (
+            lambda: Identity(()),
+            ParameterError,
+            "Identity.spec must be an ArraySpec or a tuple of them, got tuple.",
+        ),
+        (
+            lambda: Matrix(REAL) / 0,
+            ParameterError,
+            "The scalar of Matrix must be finite, got inf. Check for 1 / 0.",
+        ),
+        (
+            lambda: float("nan") * Matrix(REAL),
+            ParameterError,
+            "The scalar of Matrix must be finite, got nan. Check for 1 / 0.",
         ),
         (
             lambda: Kronecker((Gradient((3,)),)),

@@ -278,6 +278,21 @@ def test_only_numbers_and_priors_join():
     assert isinstance(L1() + L2(), Total)
 
 
+def test_a_scaled_sum_is_the_sum_of_the_scaled():
+    """Solvers take sums apart: they must find every term, scaled, and constraints unchanged."""
+    v = np.random.default_rng(0).standard_normal((6, 5))
+    total = 0.5 * (TV(1.0) + L1(0.2) + NonNegative())
+    assert [type(term) for term in terms(total)] == [Scaled] * 3
+    assert all(hasattr(term, "split") or hasattr(term, "prox") for term in terms(total))
+    assert total.value(abs(v)) == pytest.approx(0.5 * TV(1.0).value(abs(v)) + 0.1 * abs(v).sum())
+    assert total.value(v) == np.inf
+    assert repr(2 * (L1(1.0) + L2(1.0))) == "2 * L1(weight=1.0) + 2 * L2(weight=1.0)"
+    one = (0.5 * (L1(1.0) + NonNegative())).prox(v, 0.4)
+    np.testing.assert_allclose(one, (L1(0.5) + NonNegative()).prox(v, 0.4))
+    with pytest.raises(ParameterError, match=r"A prior must be scaled by a number >= 0, got -1"):
+        -1.0 * (L1() + L2())
+
+
 @pytest.mark.parametrize("scale", [1e-25, 1e20])
 def test_groups_in_single_precision_are_free_of_scale(scale):
     v = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)

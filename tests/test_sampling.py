@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pickle
 import re
 
@@ -124,7 +125,7 @@ def test_results_do_not_share_memory_with_the_image():
 
 def test_every_eighth_slice_of_a_stack():
     A = Select.every((32, 3, 2), axis=0, step=8)
-    assert A.index == (0, 8, 16, 24)
+    assert A.index == Select((32, 3, 2), 0, range(0, 32, 8)).index == (0, 8, 16, 24)
     assert A.codomain.shape == (4, 3, 2)
 
 
@@ -134,6 +135,8 @@ def test_the_best_places_are_kept():
     np.testing.assert_array_equal(A.indices, [1, 3])  # of two equal scores the first
     np.testing.assert_array_equal(A.pattern, [[False, True, False], [True, False, False]])
     assert LearnedSubsampling.from_scores(scores, 6, "complex").domain.kind == "complex"
+    whole = np.array([0, 255, 7], np.uint8)  # whose negatives wrap around
+    assert LearnedSubsampling.from_scores(whole, 2).indices.tolist() == [1, 2]
 
 
 def imresize_matrix(n, factor):
@@ -145,19 +148,23 @@ def imresize_matrix(n, factor):
             return 1.5 * t**3 - 2.5 * t**2 + 1
         return -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 if t <= 2 else 0.0
 
-    matrix = np.zeros((-(-n // factor), n))
+    stretch, reach = max(factor, 1), math.ceil(4 * max(factor, 1))
+    matrix = np.zeros((math.ceil(n / factor), n))
     for i, row in enumerate(matrix):
         centre = (i + 0.5) * factor - 0.5
-        for j in range(-4 * factor, n + 4 * factor):
+        for j in range(-reach, n + reach):
             k = j
             while not 0 <= k < n:
                 k = -1 - k if k < 0 else 2 * n - 1 - k
-            row[k] += c((centre - j) / factor)
+            row[k] += c((centre - j) / stretch)
         row /= row.sum()
     return matrix
 
 
-@pytest.mark.parametrize(("n", "factor"), [(12, 2), (37, 3), (64, 4), (9, 1), (5, 8)])
+@pytest.mark.parametrize(
+    ("n", "factor"),
+    [(12, 2), (37, 3), (64, 4), (9, 1), (5, 8), (16, 1.6), (7, 2.5), (9, 0.4), (1, 0.3), (3, 0.77)],
+)
 def test_bicubic_weights_are_those_of_the_definition(n, factor):
     np.testing.assert_allclose(dense(Bicubic((n,), factor)), imresize_matrix(n, factor), atol=1e-14)
 
@@ -200,6 +207,13 @@ def test_linear_interpolation_agrees_with_scipy(shape, to):
     points = np.random.default_rng(3).uniform(-2, np.array(shape) + 1, (60, len(shape)))
     wanted = map_coordinates(x, points.T, order=1, mode="grid-constant")
     np.testing.assert_allclose(as_numpy(Interpolate(shape, points) @ to(x)), wanted, atol=1e-13)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_points_far_away_see_nothing(order):
+    far = [[1e20, 1.0], [-1e300, 1.0], [1.0, 2.0**63], [1.0, 2.0]]
+    image = np.arange(20.0).reshape(4, 5)
+    np.testing.assert_array_equal(Interpolate((4, 5), far, order) @ image, [0, 0, 0, image[1, 2]])
 
 
 def test_interpolation_at_grid_points_reads_them():
@@ -351,7 +365,22 @@ def test_bench_compares_like_with_like(monkeypatch):
         (
             lambda: LearnedSubsampling.from_scores(np.zeros(3), 4),
             ParameterError,
-            "LearnedSubsampling.from_scores count must be in 1 ... 3, got 4.",
+            "LearnedSubsampling.from_scores count must be an integer in 1 ... 3, got 4.",
+        ),
+        (
+            lambda: LearnedSubsampling.from_scores(np.zeros(3), 2.0),
+            ParameterError,
+            "from_scores count must be an integer in 1 ... 3, got 2.0.",
+        ),
+        (
+            lambda: LearnedSubsampling.from_scores([0.0, np.nan], 1),
+            ParameterError,
+            "LearnedSubsampling.from_scores scores must be real numbers, none of them NaN, got [0.0, nan].",
+        ),
+        (
+            lambda: Select((4, 5), 0, slice(None, None, 0)),
+            ParameterError,
+            "Select.index must be a slice of an axis, got slice(None, None, 0): slice step cannot be zero.",
         ),
         (lambda: Decimate((4, 4), 2) @ np.ones((4, 3)), ShapeError, "Decimate input must have shape (..., 4, 4), got"),
         (lambda: Bicubic((4, 4), 2, "real") @ np.ones((4, 4), complex), ArrayError, "must be real floating point"),

@@ -7,11 +7,11 @@ import pytest
 
 import recon
 from recon import noise
+from recon._searching import least, root
 from recon.arrays import as_numpy
 from recon.errors import CapabilityError, ParameterError
 from recon.priors import L1, L2, TV, NonNegative
-from recon.searching import least, root
-from recon.selection import choose_weight
+from recon.selection import _Search, choose_weight
 
 # -- searches ---------------------------------------------------------------------------------------------
 
@@ -174,6 +174,85 @@ def test_lcurve_finds_the_corner():
     found = choose_weight(problem, "lcurve", exactly)
     errors = {w: np.linalg.norm(data * gain / (gain**2 + w) - truth) for w in np.geomspace(1e-12, 1, 200)}
     assert np.linalg.norm(found.x - truth) <= 2 * min(errors.values())
+
+
+def test_lcurve_leaves_out_weights_that_are_too_large_for_an_image():
+    """L1 gives zeros beyond some weight, whose logarithm is no place on a curve."""
+    rng = np.random.default_rng(0)
+    truth = np.where(rng.uniform(size=60) < 0.2, 1.0, 0.0)
+    data = truth + 0.05 * rng.standard_normal(60)
+    A = recon.Identity(recon.ArraySpec((60,)))
+    found = choose_weight(recon.Problem(A, data, L1(1.0), noise=0.05), "lcurve", shrunk)
+    assert 0 < found.weight < 0.5
+    assert len(found.trials) == 16
+    with pytest.raises(
+        ParameterError, match=r"weight = 'lcurve' needs three weights or more that leave misfit"
+    ):
+        choose_weight(recon.Problem(A, 0 * data, L1(1.0), noise=0.05), "lcurve", shrunk)
+
+
+def shrunk(problem, x0, iterations):
+    return problem.prior.prox(problem.data, 1.0), 1
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-12, 1e12, 1e20])
+@pytest.mark.parametrize("rule", ["sure", "gcv", "discrepancy", "whiteness", "lcurve"])
+def test_the_unit_of_the_data_is_the_unit_of_the_weight(rule, scale):
+    rows, columns = np.indices((24, 24)) / 8
+    data = np.sin(rows) + (columns > 1) + 0.2 * np.random.default_rng(0).standard_normal((24, 24))
+    A = recon.Identity(recon.ArraySpec((24, 24)))
+
+    def chosen(factor):
+        y = (factor * data).astype(np.float32)
+        return choose_weight(recon.Problem(A, y, L1(1.0), noise=factor * 0.2), rule, shrunk).weight
+
+    assert chosen(scale) == pytest.approx(scale * chosen(1.0), rel=0.02)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.uint8])
+def test_noise_arrays_come_to_the_data(to, kind):
+    """Another precision, or integers whose square would overflow."""
+    data = 20 * np.random.default_rng(0).standard_normal(300) + 100 * (np.arange(300) < 20)
+    A = recon.Identity(recon.ArraySpec((300,)))
+    wanted = choose_weight(recon.Problem(A, data, L1(1.0), noise=20.0), "sure", shrunk).weight
+    problem = recon.Problem(A, to(data.astype(np.float32)), L1(1.0), noise=np.full(300, 20, kind))
+    assert choose_weight(problem, "sure", shrunk).weight == pytest.approx(wanted, rel=0.01)
+    assert noise.known(problem, "x").dtype == problem.data.dtype
+
+
+def test_discrepancy_says_that_no_weight_fits(caplog):
+    problem = recon.Problem(recon.Identity(recon.ArraySpec((50,))), np.ones(50), L1(1.0), noise=9.0)
+    choose_weight(problem, "discrepancy", shrunk)
+    assert "no weight leaves a misfit as large as the noise" in caplog.text
+    caplog.clear()
+    choose_weight(recon.Problem(problem.operator, problem.data, L1(1.0), noise=0.3), "discrepancy", shrunk)
+    assert not caplog.text
+
+
+# -- SURE where nothing is diagonal --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("complex_data", [False, True])
+def test_the_response_is_the_trace_within_its_scatter(complex_data):
+    """Tikhonov with a dense matrix: the trace of sigma^2 d(A x)/dy, for noise that differs from entry to entry."""
+    rng = np.random.default_rng(1)
+    matrix = rng.standard_normal((30, 40))
+    if complex_data:
+        matrix = matrix + 1j * rng.standard_normal((30, 40))
+    sigma = np.linspace(0.2, 1.0, 30)
+    data = (matrix @ rng.standard_normal(40)).astype(matrix.dtype)
+    A, w = recon.Matrix(matrix), 20.0
+    influence = matrix @ np.linalg.solve(matrix.conj().T @ matrix + w * np.eye(40), matrix.conj().T)
+    wanted = (2 if complex_data else 1) * (sigma**2 * np.diag(influence).real).sum()
+
+    def ridge(problem, x0, iterations):
+        return A.data_prox(np.zeros(40, matrix.dtype), problem.data, w), 1
+
+    problem = recon.Problem(A, data, L2(1.0), noise=sigma)
+    draws = [_Search(problem, ridge, seed).response(w, 0.1, sigma**2) for seed in range(200)]
+    scatter = np.std(draws) / math.sqrt(len(draws))
+    assert abs(np.mean(draws) - wanted) < 4 * scatter
+    assert scatter < 0.02 * wanted
 
 
 # -- through solve ----------------------------------------------------------------------------------------

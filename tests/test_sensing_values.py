@@ -284,7 +284,9 @@ def test_permuted_blocks_see_a_shuffled_image():
     assert not np.allclose(shuffled, (BlockSensing((6, 6), 1.0, 3, seed=3) @ x).reshape(4, 9) @ A.matrix)
 
 
-@pytest.mark.parametrize("count", [10, 43, 109, 272, 327, 436, 545, 1089])
+@pytest.mark.parametrize(
+    "count", [10, 43, 109, 272, 327, 436, 545, 1089, 11, 19, 82]
+)  # the last three round up
 def test_exact_numbers_of_measurements(count):
     assert BlockSensing((33, 33), count / 33**2, 33).codomain.shape == (1, 1, count)
 

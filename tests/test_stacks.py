@@ -118,7 +118,12 @@ def test_steps_of_a_prox_are_one_number_for_all_members():
     ("make", "error", "text"),
     [
         (vstack, ShapeError, "A stack must hold at least one operator, got none."),
-        (lambda: hstack(A), ParameterError, "A stack must hold operators, got ndarray."),
+        (lambda: hstack(A), ParameterError, "A stack must hold operators, got ndarray. Write hstack(A, B)"),
+        (
+            lambda: vstack([Matrix(A)]),
+            ParameterError,
+            "got list. Write vstack(A, B), and recon.Matrix(M) for a",
+        ),
         (
             lambda: vstack(Matrix(A), Matrix(A.T)),
             ShapeError,

@@ -37,7 +37,7 @@ FLOORS = [
         "metrics",
     ],
     ["problem"],
-    ["solver", "noise", "searching"],
+    ["solver", "noise", "_searching"],
     ["stopping", "plotting", "selection"],
     ["checkpoint", "result"],
     ["observers"],

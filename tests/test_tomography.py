@@ -268,7 +268,7 @@ FAN = {"source_origin": 90.0, "origin_detector": 50.0, "detector_spacing": 1.0}
         (
             lambda: FanBeam((8, 8), [0.0], 440, **FAN, detector="curved"),
             ParameterError,
-            r"FanBeam.n_detectors / 2 \+ \|detector_shift\| must be < 219.911 for this curved detector \(90 degrees to a "
+            r"FanBeam.n_detectors / 2 \+ \|detector_shift\| must be < 219.911 for this curved detector \(90 degrees a "
             r"side\), got 220. Check that detector_spacing is an arc length",
         ),
         (
@@ -284,12 +284,12 @@ FAN = {"source_origin": 90.0, "origin_detector": 50.0, "detector_spacing": 1.0}
         (
             lambda: ParallelBeam.example().views(12),
             ParameterError,
-            "ParallelBeam.views index must select rows of 12 views, got 12: index 12 is out of bounds .* Give a slice, a",
+            "ParallelBeam.views index must select rows of 12 views, got 12: index 12 is out of bounds .* Give a slice",
         ),
         (
             lambda: ParallelBeam.example().views(np.ones(11, bool)),
             ParameterError,
-            r"index must select rows of 12 views, got array\(11,\)|index must select rows of 12 views, got .*: boolean",
+            "index must select rows of 12 views, got .*: boolean",
         ),
         (
             lambda: ParallelBeam((8, 8), [1j]),

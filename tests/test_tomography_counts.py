@@ -101,7 +101,7 @@ def test_integers_become_double():
 def test_counts_that_are_scaled_need_another_floor(caplog):
     counts = np.array([0.1, 0.5])
     assert not line_integrals(counts, 1.0)[1].any()
-    assert "no count reaches the floor of 1, so every weight is 0. Give a smaller floor" in caplog.text
+    assert "no count reaches the floor of 1: all weights are 0. Give less for scaled" in caplog.text
     caplog.clear()
     p, weights = line_integrals(counts, 1.0, floor=1e-3)
     np.testing.assert_allclose(p, -np.log(counts))

@@ -9,7 +9,8 @@ import numba
 import numpy as np
 import pytest
 import torch
-from recon_operators.tomography import FanBeam, ParallelBeam, _compile_numba, sparse_view
+from recon_operators import _compile_numba
+from recon_operators.tomography import FanBeam, ParallelBeam, sparse_view
 from recon_operators.tomography import _joseph_reference as reference
 from recon_operators.tomography._joseph_numba import NumbaJoseph
 from recon_operators.tomography._joseph_sparse import SparseJoseph, joseph_matrix
@@ -173,7 +174,7 @@ def test_one_and_two_threads_in_fresh_processes_give_the_same_bits():
         "for A in (ParallelBeam(shape, a, 380), *fans):\n"
         "    x, y = rng.random(A.domain.shape, np.float32), rng.random(A.codomain.shape, np.float32)\n"
         "    for result in (A @ x, A.H @ y, fbp(A, y)): seen.update(result.tobytes())\n"
-        "from recon_operators.tomography._compile_numba import _pool\n"
+        "from recon_operators._compile_numba import _pool\n"
         "print(_pool._owner is not None, seen.hexdigest())\n"
     )
     said = []
@@ -197,7 +198,7 @@ def test_python_threads_and_forked_children_get_the_same_result():
         "A = ParallelBeam((300, 300), sparse_view(60), 400)\n"
         "x = np.random.default_rng(0).standard_normal(A.domain.shape)\n"
         "y = A @ x; back = A.H @ y; results = []\n"
-        "from recon_operators.tomography._compile_numba import _pool\n"
+        "from recon_operators._compile_numba import _pool\n"
         "assert _pool._owner == os.getpid(), 'the pool was not used'\n"
         "def work():\n"
         "    for _ in range(5): results.append((A @ x, A.H @ y))\n"

@@ -32,7 +32,7 @@ def test_every_beam_draws_itself(A, tmp_path):
     figure.savefig(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 5000
     found = texts(figure)
-    assert {"bin 0", f"bin {A.n_detectors - 1}", "row 0, column 0", "x", "y", "theta"} <= set(found)
+    assert {"bin 0", f"bin {A.n_detectors - 1}", "row 0\ncolumn 0", "x", "y", "theta"} <= set(found)
     assert ("source" in found) is isinstance(A, FanBeam)
     assert "theta = 130 degrees" in figure.axes[0].get_title()
 

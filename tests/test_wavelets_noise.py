@@ -5,7 +5,7 @@ import pytest
 from recon_wavelets import DCT, Starlet, UndecimatedWavelet, Wavelet, estimate_noise, noise_levels
 
 import recon
-from recon.errors import CapabilityError, ParameterError, ShapeError
+from recon.errors import ArrayError, CapabilityError, ParameterError, ShapeError
 
 
 class PeriodicBlur(recon.Operator):
@@ -147,6 +147,8 @@ def test_errors():
     with pytest.raises(ParameterError, match=r"noise_levels\.draws must be >= 0, got -1\. Take 32"):
         noise_levels(W, recon.Identity(W.domain), draws=-1)
     x = np.zeros((8, 8))
+    with pytest.raises(ArrayError, match=r"estimate_noise\.x must be an array, got list\. Convert it"):
+        estimate_noise([[1.0, 2.0]])
     with pytest.raises(ParameterError, match=r"estimate_noise\.axes must be 1, 2 or 3, got 4"):
         estimate_noise(x, 4)
     with pytest.raises(

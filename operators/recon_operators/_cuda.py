@@ -23,6 +23,9 @@ __all__ = ["Kernels", "on_cuda", "options", "source", "through"]
 
 INCLUDE = '#include "'
 
+_MOST = 65535
+"""Blocks along the second and third axis of a grid, on every device."""
+
 
 class Kernels:
     """The kernels of one file in one precision.
@@ -49,11 +52,16 @@ class Kernels:
         Raises
         ------
         KernelError
-            When the text does not compile, or the device refuses the launch.
+            When there are too many blocks, the text does not compile, or the device refuses the launch.
         """
         if not all(threads):
             return
         grid = tuple(-(-one // size) for one, size in zip(threads, block, strict=True))
+        if any(size > _MOST for size in grid[1:]):
+            raise KernelError(
+                f"Kernel {name} of {self._name} must have at most {_MOST} blocks along its last axes, got {grid}. "
+                "Give smaller batches, or fewer views, at once."
+            )
         try:
             if name not in self._found:
                 self._found[name] = self._module.get_function(name)

@@ -2,7 +2,7 @@
 // front of which stand terms (coils, kernels) and a batch.
 //
 //     expand      z[b, t, i] = x[b, i] m[t, i]                        combine   x[b, i] = sum over t of z[b, t, i] m[t, i]
-//     proximal    v = (rho v + h y) / (s + rho)                       quotient  y = h y d         h, s, d shared by a batch
+//     proximal    v = (rho v + h y) / (s + rho)                       h, s shared by a batch
 //
 // A thread takes one place, and every gridDim.y-th sample of the batch.
 
@@ -57,18 +57,5 @@ extern "C" __global__ void __launch_bounds__(256)
         value.x = (weight * old.x + seen.x) / sum;
         value.y = (weight * old.y + seen.y) / sum;
         v[b * places + i] = value;
-    }
-}
-
-extern "C" __global__ void __launch_bounds__(256)
-    quotient(REAL2 *__restrict__ y, const REAL2 *__restrict__ h, const REAL *__restrict__ d, int batch, int places)
-{
-    EVERY_SAMPLE
-    {
-        const REAL inverse = __ldg(d + i);
-        REAL2 value = times(y[b * places + i], __ldg(h + i));
-        value.x *= inverse;
-        value.y *= inverse;
-        y[b * places + i] = value;
     }
 }

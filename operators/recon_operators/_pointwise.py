@@ -1,10 +1,10 @@
 """The pointwise steps around Fourier transforms that several families share, on arrays of any library.
 
     expand     z_t = x m_t for each t          combine    x = sum over the terms t of z_t m_t
-    proximal   (rho v + h y) / (s + rho)       quotient   h y d
+    proximal   (rho v + h y) / (s + rho)
 
-The terms of m (coils, kernels) lie on its first axis; axes in front of those of m or h are batch. ``combine``,
-``proximal`` and ``quotient`` may overwrite whatever they are given to transform. On CuPy arrays each is one kernel.
+The terms of m (coils, kernels) lie on its first axis; axes in front of those of m or h are batch. ``combine`` and
+``proximal`` may overwrite whatever they are given to transform. On CuPy arrays each is one kernel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import array_api_compat as compat
 
 from recon.arrays import namespace
 
-__all__ = ["combine", "expand", "proximal", "quotient"]
+__all__ = ["combine", "expand", "proximal"]
 
 
 def expand(x: Any, factors: Any) -> Any:
@@ -42,15 +42,6 @@ def proximal(v: Any, y: Any, h: Any, s: Any, rho: float) -> Any:
     v += y
     v /= s + rho
     return v
-
-
-def quotient(y: Any, h: Any, d: Any) -> Any:
-    """h y d; overwrites y."""
-    if compat.is_cupy_array(y):
-        return _fused().quotient(y, h, d)
-    y *= h
-    y *= d
-    return y
 
 
 def _fused() -> Any:

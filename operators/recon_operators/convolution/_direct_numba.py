@@ -11,20 +11,12 @@ entry and tap in single, 0.055 ns in double precision (256-bit vectors).
 
 from __future__ import annotations
 
-import numba
+from recon_operators._compile_numba import jit
 
 __all__ = ["gather"]
 
 
-def _jit(function):
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder for the cache can be written
-        return numba.njit(**options)(function)
-
-
-@_jit
+@jit()
 def gather(source, offsets, taps, out):
     """Write the sum over the taps into `out` (batch, z, y, x); offsets are (taps, 3), in the source."""
     width = out.shape[3]

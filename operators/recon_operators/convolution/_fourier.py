@@ -140,16 +140,18 @@ class FourierPlan:
         return self.grid.inverse(_spectrum.proximal(*spectra, self.conjugate, self.power, rho))
 
     def pinv(self, y: Array) -> Array:
-        """conj(hhat) / |hhat|^2, and 0 where |hhat| is at the rounding level of the data's precision."""
-        xp, _, dtype = self._to
-        size = np.abs(self.exact)
-        seen = size > 16 * float(xp.finfo(dtype).eps) * size.max()
-        inverse = np.where(seen, 1.0 / np.where(seen, size, 1.0) ** 2, 0.0)
-        return self.wiener(y, follow(inverse, *self._to))
+        """1 / hhat, and 0 where hhat is rounding."""
+        return self.wiener(y, np.zeros(()))
 
-    def wiener(self, y: Array, inverse: Any) -> Array:
-        """F^-1 diag(conj(hhat) inverse) F y; `inverse` may differ from image to image."""
-        spectrum = self.grid.forward(y)
-        if inverse.shape == self.conjugate.shape:
-            return self.grid.inverse(_spectrum.quotient(spectrum, self.conjugate, inverse))
-        return self.grid.inverse(_spectrum.multiply(_spectrum.multiply(spectrum, self.conjugate), inverse))
+    def wiener(self, y: Array, penalty: Floats) -> Array:
+        """F^-1 diag(conj(hhat) / (|hhat|^2 + penalty)) F y, and 0 where that sum is rounding in the data's precision.
+
+        `penalty` may differ from image to image. The filter is made in double precision: |hhat|^2 may leave the range
+        of single precision where hhat does not.
+        """
+        xp, _, dtype = self._to
+        square = _spectrum.power(self.exact)
+        rounding = (16 * float(xp.finfo(dtype).eps)) ** 2 * square.max(axis=self.grid.axes, keepdims=True)
+        total = square + penalty
+        inverse = np.divide(1.0, total, out=np.zeros_like(total), where=total > rounding)
+        return self._filter(y, follow(self.exact.conj() * inverse, *self._to))

@@ -41,7 +41,7 @@ def check_kernel(owner: str, kernel: Floats, image: tuple[int, ...], boundary: B
     ndim = len(image)
     if kernel.ndim < ndim or kernel.size == 0:
         raise ShapeError(
-            f"{owner}.kernel must have the {ndim} axes of the image (more make a stack), "
+            f"{owner}.kernel must have the {ndim} axes of the image (more make a stack), none empty, "
             f"got shape {kernel.shape}."
         )
     shape = kernel.shape[-ndim:]
@@ -124,7 +124,7 @@ class ShiftInvariant(Operator):
 
     @property
     def pinv(self) -> Callable[[Array], Array]:
-        """The least-squares image of least norm, for boundary "periodic"; hhat below 16 eps max|hhat| counts as 0."""
+        """The least-squares image of least norm, for boundary "periodic"; |hhat| <= 16 eps max |hhat| counts as 0."""
         self._only_periodic("pinv")
         return lambda y: self._planned(y).spectral.pinv(y)  # type: ignore[attr-defined]
 

@@ -16,15 +16,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
 
-from recon.arrays import Array, ArraySpec, Kind, device_of, namespace, real_like
+from recon.arrays import Array, ArraySpec, Kind, namespace, real_like
 from recon.constants import constant, follow
 from recon.errors import ParameterError
-from recon.fft import fftn, ifftn, irfftn, rfftn
+from recon.fft import ifftn, irfftn
 from recon.operator import Operator
 from recon.params import Doc, check
 from recon_operators.convolution import _spectrum
@@ -141,8 +142,12 @@ class BlurDownsample(Operator):
             transfer *= along.reshape([-1 if k == axis else 1 for k in range(len(self.image_shape))])
         return transfer
 
+    @property
     def _gram(self) -> Floats:
         """G on all coarse frequencies."""
+        return self._once("gram", self._make_gram)  # type: ignore[no-any-return]
+
+    def _make_gram(self) -> Floats:
         gram = _spectrum.power(self._transfer())
         for axis, s in enumerate(self.factor):  # type: ignore[arg-type]
             gram = _fold(gram, s, axis - len(self.image_shape))
@@ -151,26 +156,27 @@ class BlurDownsample(Operator):
     def plan(self, xp: Any, device: Any, dtype: Any) -> _Plan:
         """Move g and G to the data."""
         half = bool(xp.isdtype(dtype, "real floating"))
-        return _Plan(self._transfer(), self._gram(), self.image_shape, self.factor, half, (xp, device, dtype))
+        return _Plan(self._transfer(), self._gram, self.image_shape, self.factor, half, (xp, device, dtype))
 
     def data_prox(self, v: Array, data: Array, rho: float) -> Array:
         """argmin 1/2 ||A x - data||^2 + rho/2 ||x - v||^2 = v + A^H (A A^H + rho)^-1 (data - A v)."""
         plan = self._planned(v)
         assert isinstance(plan, _Plan)
-        return v + plan.adjoint(plan.coarse(data - plan.apply(v), 1.0 / (plan.gram + rho)))
+        return v + plan.adjoint(data - plan.apply(v), 1.0 / (plan.gram + rho))
 
     def pinv(self, y: Array) -> Array:
-        """The least-squares image of least norm, A^H (A A^H)^+ y; G below (16 eps)^2 max G counts as 0."""
+        """The least-squares image of least norm, A^H (A A^H)^+ y; G <= (16 eps)^2 max G counts as 0."""
         plan = self._planned(y)
         assert isinstance(plan, _Plan)
-        xp = namespace(y)
-        seen = plan.gram > (16 * xp.finfo(y.dtype).eps) ** 2 * xp.max(plan.gram)
-        one = xp.ones_like(plan.gram)
-        return plan.adjoint(plan.coarse(y, xp.where(seen, one, 0 * one) / xp.where(seen, plan.gram, one)))
+        unit = self.norm_bound() or 1.0  # max G is its square, perhaps beyond the range of single precision
+        gram = self._gram / unit**2
+        seen = gram > (16 * float(namespace(y).finfo(y.dtype).eps)) ** 2
+        inverse = plan.moved(np.where(seen, 1.0 / np.where(seen, gram, 1.0), 0.0))
+        return plan.adjoint(y / unit, inverse) / unit
 
     def norm_bound(self) -> float:
         """sqrt(max G), exactly the norm."""
-        return math.sqrt(float(self._gram().max()))
+        return math.sqrt(float(self._gram.max()))
 
     def absolute_sums(self, like: Array) -> tuple[Array, Array]:
         """|A| 1 and |A|^T 1, rounded up: the same operator with |h|, once forward and once back."""
@@ -207,24 +213,30 @@ def _fold(spectrum: Any, s: int, axis: int) -> Any:
 
 
 class _Plan:
-    """A, A^H and filters on the coarse grid.
+    """A, and A^H with a filter on the coarse grid in front.
 
-    The last axis is folded in space (every s-th sample of it), which keeps the half spectrum of real data whole;
-    the others are folded in the spectrum, before their inverse transform.
+    A folds the last axis in space (every s-th sample of it), which keeps the half spectrum of real data whole, and the
+    others in the spectrum, before their inverse transform. A^H works on spectra throughout.
     """
 
     def __init__(
         self, transfer: Floats, gram: Floats, image: tuple[int, ...], factor: Any, half: bool, to: Any
     ) -> None:
-        def kept(spectrum: Floats) -> Floats:
-            return spectrum[..., : spectrum.shape[-1] // 2 + 1] if half else spectrum
-
-        self.half, self.factor, self.image = half, factor, image
+        self.half, self.factor, self.image, self._to = half, factor, image, to
         self.fine, self.small = Grid(image, half), Grid(gram.shape[gram.ndim - len(image) :], half)
         self.leading = tuple(range(-len(image), -1))
-        self.transfer = follow(kept(transfer), *to)
-        self.conjugate = follow(kept(transfer).conj(), *to)
-        self.gram = follow(kept(gram), *to)
+        self.transfer, self.conjugate = self.moved(transfer), self.moved(transfer.conj())
+        self.exact = gram
+
+    @cached_property
+    def gram(self) -> Any:
+        """G."""
+        return self.moved(self.exact)
+
+    def moved(self, spectrum: Floats) -> Any:
+        """What is kept of a full spectrum, where the data live."""
+        kept = spectrum[..., : spectrum.shape[-1] // 2 + 1] if self.half else spectrum
+        return follow(kept, *self._to)
 
     def apply(self, x: Array) -> Array:
         spectrum = _spectrum.multiply(self.fine.forward(x), self.transfer)
@@ -235,17 +247,25 @@ class _Plan:
         rows = irfftn(spectrum, self.image[-1:], (-1,)) if self.half else ifftn(spectrum, (-1,))
         return namespace(x).astype(rows[..., :: self.factor[-1]], x.dtype, copy=True)
 
-    def adjoint(self, y: Array) -> Array:
-        xp = namespace(y)
-        rows = xp.zeros((*y.shape[:-1], self.image[-1]), dtype=y.dtype, device=device_of(y))
-        rows[..., :: self.factor[-1]] = y
-        spectrum = (rfftn if self.half else fftn)(rows, (-1,))
-        if self.leading:
-            spectrum = fftn(spectrum, self.leading)
-        for axis in self.leading:
-            spectrum = xp.concat([spectrum] * self.factor[axis], axis=axis)
-        return self.fine.inverse(_spectrum.multiply(spectrum, self.conjugate))
+    def adjoint(self, y: Array, factor: Any = None) -> Array:
+        """A^H y, or A^H F^-1 diag(factor) F y."""
+        spectrum = self.small.forward(y)
+        if factor is not None:
+            spectrum = _spectrum.multiply(spectrum, factor)
+        return self.fine.inverse(_spectrum.multiply(self._spread(spectrum), self.conjugate))
 
-    def coarse(self, y: Array, factor: Any) -> Array:
-        """F^-1 diag(factor) F y on the coarse grid."""
-        return self.small.inverse(_spectrum.multiply(self.small.forward(y), factor))
+    def _spread(self, spectrum: Any) -> Any:
+        """The spectrum of a coarse image with zeros between its samples: its own, once per alias."""
+        xp = namespace(spectrum)
+        *factors, last = self.factor
+        if self.half:  # real data: the conjugate at the opposite frequency
+            rest = xp.flip(spectrum[..., 1 : (self.small.lengths[-1] + 1) // 2], axis=-1)
+            if self.leading:
+                rest = xp.roll(xp.flip(rest, axis=self.leading), (1,) * len(self.leading), axis=self.leading)
+            period = xp.concat([spectrum, xp.conj(rest)], axis=-1)
+            spectrum = xp.concat([period] * (last // 2 + 1), axis=-1)[..., : self.image[-1] // 2 + 1]
+        else:
+            spectrum = xp.concat([spectrum] * last, axis=-1)
+        for axis, s in zip(self.leading, factors, strict=True):
+            spectrum = xp.concat([spectrum] * s, axis=axis)
+        return spectrum

@@ -15,7 +15,7 @@ from annotated_types import Gt
 
 from recon.arrays import Array, ArraySpec, namespace
 from recon.constants import constant
-from recon.errors import ShapeError
+from recon.errors import ParameterError, ShapeError
 from recon.operator import Operator
 from recon.params import Doc, check
 from recon_operators.convolution._kernel import Center
@@ -87,6 +87,8 @@ class Multiband(Operator):
                 "Multiband.psfs, broad_psf and fractions must have shapes (B, K, K), (K', K') and (B,), "
                 f"got {shapes[0]}, {shapes[1]} and {shapes[2]}."
             )
+        if "c" in {part.dtype.kind for part in (self.psfs, self.broad_psf, self.fractions)}:
+            raise ParameterError("Multiband.psfs, broad_psf and fractions must be real, got complex numbers.")
         bands, broad = self._parts
         for name, value in (("center", bands.center), ("broad_center", broad.center)):
             object.__setattr__(self, name, value)

@@ -69,7 +69,7 @@ class SeparableConvolution(ShiftInvariant):
         if [h.ndim for h in vectors] != [1] * len(self.image_shape):
             raise ShapeError(
                 f"SeparableConvolution.kernels must be one vector for each of the {len(self.image_shape)} axes of "
-                f"the image, got shapes {[h.shape for h in vectors]}."
+                f"the image, got shapes {[h.shape for h in vectors]}. Put them into a tuple."
             )
         object.__setattr__(self, "kernels", vectors)
         self._prepare(self.kernel)

@@ -46,7 +46,7 @@ def partial_convolution(
     """
     whole = Convolution(kernel, image_shape, center=center, boundary=boundary, kind=kind)
     ndim, shape = len(whole.image_shape), whole.kernel.shape
-    counts = n_taps if isinstance(n_taps, tuple) else (n_taps,) * ndim
+    counts = tuple(n_taps) if isinstance(n_taps, tuple | list) else (n_taps,) * ndim
     fits = len(counts) == ndim and all(
         isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in counts
     )
@@ -84,7 +84,7 @@ def frequency_sparse_convolution(
     Convolution
         An exact operator; its kernel has the size of the image and its centre at index 0.
     """
-    if isinstance(band, bool) or not isinstance(band, int | float) or not 0 < band <= 0.5:
+    if isinstance(band, bool) or not isinstance(band, float | np.floating) or not 0 < band <= 0.5:
         raise ParameterError(
             f"frequency_sparse_convolution.band must lie in (0, 0.5] cycles per pixel, got {short(band)}."
         )

@@ -134,7 +134,7 @@ class VaryingConvolution(Operator):
             Number of terms, 1 to J.
         """
         count, shape = len(self.kernels), self.kernels.shape[1:]
-        if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= count:
+        if isinstance(rank, bool) or not isinstance(rank, int | np.integer) or not 1 <= rank <= count:
             raise ParameterError(
                 f"VaryingConvolution.low_rank rank must be an integer from 1 to {count}, got {short(rank)}."
             )
@@ -146,7 +146,7 @@ class VaryingConvolution(Operator):
         for kernel, center, place in zip(self.kernels, centers, aligned, strict=True):
             place[tuple(slice(a, a + k) for a, k in zip(common - center, shape, strict=True))] = kernel
         u, s, e = np.linalg.svd(aligned.reshape(count, -1), full_matrices=False)
-        rank = min(rank, s.size)
+        rank = min(int(rank), s.size)
         weights = np.tensordot((u[:, :rank] * s[:rank]).T, self.weights, 1)
         kernels = e[:rank].reshape(rank, *room)
         return dataclasses.replace(
@@ -210,10 +210,12 @@ def bilinear_weights(
             f"bilinear_weights.positions must be one sequence for each of the {len(image_shape)} axes, "
             f"got {len(positions)}."
         )
+    if min(image_shape) < 1:
+        raise ShapeError(f"bilinear_weights.image_shape must be positive, got {tuple(image_shape)}.")
     hats: Floats = np.ones((1,) * (1 + len(image_shape)))
     for axis, (places, n) in enumerate(zip(positions, image_shape, strict=True)):
-        grid = np.asarray(places, dtype=np.float64)
-        if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all() or (np.diff(grid) <= 0).any():
+        grid = constant(places, f"bilinear_weights.positions[{axis}]")
+        if grid.ndim != 1 or grid.size == 0 or (np.diff(grid) <= 0).any():
             raise ParameterError(
                 f"bilinear_weights.positions[{axis}] must be increasing numbers, got shape {grid.shape}. Sort them."
             )

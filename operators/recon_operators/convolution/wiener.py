@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recon.arrays import Array, as_numpy, check_array, namespace, real_like
+from recon.arrays import Array, as_numpy, check_array
 from recon.errors import ParameterError
 from recon.params import short
 from recon_operators.convolution._fourier import FourierPlan
@@ -41,8 +41,8 @@ def wiener(
     data
         y; axes in front are a batch.
     weight
-        > 0: one number, an array with one per image (batch and stack axes), or ``"gcv"``: :func:`gcv_weight`, for
-        each image its own.
+        >= 0: one number, an array with one per image (batch and stack axes), or ``"gcv"``: :func:`gcv_weight`, for
+        each image its own. With 0 it is the pseudo-inverse.
     regularizer
         g: ``"laplacian"`` (4 in the middle, -1 at the neighbours, in 2-D) for smooth images, ``"identity"`` for small
         ones. With the identity and weight = noise variance / image variance it is Wiener's filter for white images.
@@ -50,7 +50,8 @@ def wiener(
     Returns
     -------
     array
-        The image, like the data. Where hhat and ghat both vanish it has no component.
+        The image, like the data. Where hhat vanishes, and ghat or the weight too, it has no component: where
+        |hhat|^2 + weight |ghat|^2 <= (16 eps max |hhat|)^2, eps that of the data.
 
     Notes
     -----
@@ -71,22 +72,12 @@ def wiener(
         sizes = np.asarray(math.nan)
     ndim = len(operator.image_shape)
     images = tuple(data.shape[: data.ndim - ndim])
-    if sizes.shape not in ((), images) or not (np.isfinite(sizes) & (sizes > 0)).all():
+    if sizes.shape not in ((), images) or not (np.isfinite(sizes) & (sizes >= 0)).all():
         raise ParameterError(
-            f"wiener.weight must be 'gcv' or numbers > 0, one or as many as images {images}, got {short(weight)}."
+            f"wiener.weight must be 'gcv' or numbers >= 0, one or as many as images {images}, got {short(weight)}."
         )
-    rough = _roughness(operator, regularizer, plan.grid.half)
-    factor = real_like(sizes.reshape(*sizes.shape, *[1] * ndim), data)
-    denominator = plan.power + factor * real_like(rough, data)
-    blind = not rough.all() and not np.abs(plan.exact[..., rough == 0]).all()
-    return plan.wiener(data, _inverse(denominator) if blind else 1.0 / denominator)
-
-
-def _inverse(values: Any) -> Any:
-    """1 / d, and 0 where d is 0."""
-    xp, positive = namespace(values), values > 0
-    one = xp.ones_like(values)
-    return xp.where(positive, one, 0 * one) / xp.where(positive, values, one)
+    penalty = sizes.reshape(*sizes.shape, *[1] * ndim) * _roughness(operator, regularizer, plan.grid.half)
+    return plan.wiener(data, penalty)
 
 
 def gcv_weight(operator: ShiftInvariant, data: Array, *, regularizer: Regularizer = "laplacian") -> Any:
@@ -121,7 +112,9 @@ def gcv_weight(operator: ShiftInvariant, data: Array, *, regularizer: Regularize
     often = _multiplicity(energy.shape[-ndim:], operator.image_shape, half)
     found = np.empty(images)
     for image in np.ndindex(*images):
-        found[image] = _best(_gcv(seen[image], rough, energy[image], often), seen[image].max() / rough.max())
+        found[image] = _best(
+            _gcv(seen[image], rough, energy[image], often), seen[image].max() / (rough.max() or 1.0)
+        )
     return found if images else float(found)
 
 

@@ -30,11 +30,13 @@ def checked_maps(maps: Any, shape: tuple[int, ...], owner: str) -> Numbers:
     if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):
         raise ShapeError(
             f"{owner}.maps must have shape (coils, {', '.join(map(str, shape))}), got {values.shape}. "
-            "Put the coils on the first axis."
+            "The coils come first, then the axes of the image."
         )
     return values
 
 
 def largest_sensitivity(maps: Numbers | None) -> float:
     """max over pixels of sqrt(sum_c |S_c|^2): the norm of `expand`; 1 without maps."""
-    return 1.0 if maps is None else math.sqrt(float((np.abs(maps) ** 2).sum(axis=0).max()))
+    if maps is None:
+        return 1.0
+    return math.sqrt(float((np.abs(maps).astype(np.float64) ** 2).sum(axis=0).max()))

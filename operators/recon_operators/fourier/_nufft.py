@@ -33,7 +33,6 @@ class Nufft:
         points: Numbers,
         shape: tuple[int, ...],
         eps: float,
-        threads: int,
         xp: Any,
         device: Any,
         dtype: Any,
@@ -47,7 +46,7 @@ class Nufft:
             self._on_device = True
         elif "cpu" in str(device).lower():
             maker, coordinates = _finufft(), [axis.copy() for axis in real.T]
-            settings |= {"nthreads": threads, "upsampfac": UPSAMPLING}
+            settings |= {"nthreads": 1, "upsampfac": UPSAMPLING}
             self._on_device = False
         else:
             raise KernelError(

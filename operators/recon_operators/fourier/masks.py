@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from recon.errors import ParameterError
-from recon.params import short
+from recon_operators.fourier._checks import are_whole, is_number, is_whole, require
 
 __all__ = ["equispaced", "gaussian", "poisson_disc", "uniform", "variable_density"]
 
@@ -45,7 +45,7 @@ def uniform(
     calibration
         Side of the block in the middle that is sampled in full; 0 for none.
     axes
-        Axes along which places are chosen; the mask is constant along the others.
+        Axes along which places are chosen, a tuple; the mask is constant along the others.
     seed
         Of the draw: one seed, one mask.
 
@@ -90,7 +90,7 @@ def variable_density(
     -----
     Source: M. Lustig, D. Donoho and J. M. Pauly, Magn. Reson. Med. 58 (2007) 1182, doi:10.1002/mrm.21391.
     """
-    _require("variable_density.power", power >= 0, ">= 0", power)
+    _require("variable_density.power", is_number(power) and power >= 0, "a finite number >= 0", power)
     grid = _Grid("variable_density", shape, axes, acceleration, calibration)
     # The floor lets the corners of a plane, where |k| > k_max, be drawn when all else has been.
     return grid.draw(power * np.log(np.maximum(1 - grid.radius, 1e-3)), seed)
@@ -114,7 +114,7 @@ def gaussian(
     width
         Standard deviation, as a fraction of the largest frequency k_max.
     """
-    _require("gaussian.width", width > 0, "> 0", width)
+    _require("gaussian.width", is_number(width) and width > 0, "a finite number > 0", width)
     grid = _Grid("gaussian", shape, axes, acceleration, calibration)
     return grid.draw(-0.5 * (grid.radius / width) ** 2, seed)
 
@@ -136,22 +136,26 @@ def equispaced(
     acceleration
         Whole numbers, one per axis of `axes`: (2, 2) takes every other line of both.
     offset
-        Index of the first place taken, one per axis.
+        Index of the first place taken: one number, or one per axis of `axes`.
     """
+    grid = _Grid("equispaced", shape, axes, 1, calibration)
     steps, starts = np.atleast_1d(acceleration), np.atleast_1d(offset)
-    for name, values in (("acceleration", steps), ("offset", starts)):
-        whole = values.dtype.kind in "iu" and values.shape == (len(axes),)
-        least = 1 if name == "acceleration" else 0
+    count = len(grid.axes)
+    for name, values, sizes, least in (
+        ("acceleration", steps, (count,), 1),
+        ("offset", starts, (1, count), 0),
+    ):
+        whole = values.dtype.kind in "iu" and values.ndim == 1 and values.size in sizes
         _require(
             f"equispaced.{name}",
             whole and (values >= least).all(),
             f"whole numbers >= {least}, one per axis of {tuple(axes)}",
             acceleration if name == "acceleration" else offset,
         )
-    grid = _Grid("equispaced", shape, axes, 1, calibration)
-    index = np.indices(grid.shape)
     chosen = np.ones(grid.shape, bool)
-    for k, step, start in zip(index, steps, starts, strict=True):
+    index = np.indices(grid.shape)
+    for axis, step, start in zip(axes, steps, np.broadcast_to(starts, count), strict=True):
+        k = index[grid.axes.index(axis % len(grid.whole))]  # the grid has its axes in ascending order
         chosen &= (k >= start) & ((k - start) % step == 0)
     return grid.full(chosen | grid.block)
 
@@ -186,10 +190,10 @@ def poisson_disc(
     """
     from recon_operators.fourier._poisson import throw_darts
 
-    _require("poisson_disc.growth", growth >= 0, ">= 0", growth)
+    _require("poisson_disc.growth", is_number(growth) and growth >= 0, "a finite number >= 0", growth)
     grid = _Grid("poisson_disc", shape, axes, acceleration, calibration)
     _require("poisson_disc.axes", len(grid.shape) == 2, "two axes", tuple(axes))
-    rng = np.random.default_rng(seed)
+    rng = grid.generator(seed)
     return grid.full(grid.block | throw_darts(1 + growth * grid.radius, ~grid.block, grid.free, rng))
 
 
@@ -199,22 +203,31 @@ class _Grid:
     def __init__(
         self, owner: str, shape: Sequence[int], axes: Sequence[int], acceleration: float, calibration: int
     ) -> None:
-        _require(f"{owner}.shape", len(shape) > 0 and min(shape) > 0, "whole numbers > 0", tuple(shape))
+        self.owner = owner
+        _require(f"{owner}.shape", are_whole(shape) and min(shape) > 0, "a tuple of whole numbers > 0", shape)
         self.whole = tuple(int(n) for n in shape)
         ndim = len(self.whole)
-        inside = len(axes) > 0 and all(-ndim <= axis < ndim for axis in axes)
-        self.axes = sorted({axis % ndim for axis in axes}) if inside else []
+        inside = are_whole(axes) and all(-ndim <= axis < ndim for axis in axes)
+        self.axes = sorted({int(axis) % ndim for axis in axes}) if inside else []
         _require(
-            f"{owner}.axes", inside and len(self.axes) == len(axes), f"axes of {self.whole}", tuple(axes)
+            f"{owner}.axes",
+            inside and len(self.axes) == len(axes),
+            f"a tuple of different axes of {self.whole}",
+            axes,
         )
         self.shape = tuple(self.whole[axis] for axis in self.axes)
         _require(
             f"{owner}.calibration",
-            isinstance(calibration, int | np.integer) and calibration >= 0,
+            is_whole(calibration) and calibration >= 0,
             "a whole number >= 0",
             calibration,
         )
-        _require(f"{owner}.acceleration", acceleration >= 1, ">= 1", acceleration)
+        _require(
+            f"{owner}.acceleration",
+            is_number(acceleration) and acceleration >= 1,
+            "a finite number >= 1",
+            acceleration,
+        )
         centred = [np.arange(n) - n // 2 for n in self.shape]
         scaled = np.meshgrid(
             *(k / (n // 2 + 1) for k, n in zip(centred, self.shape, strict=True)), indexing="ij"
@@ -225,16 +238,20 @@ class _Grid:
             self.block &= (k >= -(calibration // 2)) & (k < calibration - calibration // 2)
         total, held = math.prod(self.shape), int(self.block.sum())
         self.free = round(total / acceleration) - held
-        _require(
-            f"{owner}.calibration",
-            self.free >= 0,
-            f"so small that its block has no more than {total} / {acceleration:g} places",
-            f"{calibration} with {held} places",
-        )
+        if self.free < 0:
+            raise ParameterError(
+                f"{owner}.calibration must be so small that its block has no more than {total} / {acceleration:g} "
+                f"places, got {calibration} with {held} places. Give a smaller one, or 0 for none."
+            )
+
+    def generator(self, seed: int) -> np.random.Generator:
+        """The random numbers of a seed."""
+        _require(f"{self.owner}.seed", is_whole(seed) and seed >= 0, "a whole number >= 0", seed)
+        return np.random.default_rng(seed)
 
     def draw(self, log_density: Floats, seed: int) -> Mask:
         """The calibration block and as many others as are free, drawn without replacement."""
-        gumbel = np.random.default_rng(seed).gumbel(size=self.shape)
+        gumbel = self.generator(seed).gumbel(size=self.shape)
         keys = np.where(self.block, np.inf, log_density + gumbel).ravel()
         count = int(self.block.sum()) + self.free
         chosen = np.zeros(keys.size, bool)
@@ -243,11 +260,10 @@ class _Grid:
 
     def full(self, chosen: Mask) -> Mask:
         """The mask on all axes: constant along those that are read out."""
+        _require(f"{self.owner}.shape", chosen.any(), "large enough that one place is sampled", self.whole)
         shape = tuple(n if axis in self.axes else 1 for axis, n in enumerate(self.whole))
         return np.broadcast_to(chosen.reshape(shape), self.whole).copy()
 
 
 def _require(what: str, holds: Any, rule: str, got: Any) -> None:
-    if not holds:
-        text = got if isinstance(got, str) else short(got)
-        raise ParameterError(f"{what} must be {rule}, got {text}. See recon_operators.fourier.masks.")
+    require(what, holds, rule, got, "See recon_operators.fourier.masks.")

@@ -52,8 +52,6 @@ class NonCartesianMRI(Operator):
         Relative accuracy of the two products, as far as the precision allows. By default 1e-12 in double and 1e-6
         in single precision, so that ``normal`` equals A^H A to rounding; 1e-6 in double halves the time. The
         adjoint is exact, and ``normal`` as accurate as the precision allows, whatever eps is.
-    threads
-        Threads of FINUFFT. With more than one the last bits of an adjoint differ from call to call.
 
     Notes
     -----
@@ -62,7 +60,8 @@ class NonCartesianMRI(Operator):
     Units: those of the image; k in radians per pixel
     Cost: about 0.1 us per sample and coil in 2-D (0.15 us at 1e-12) and an FFT of 1.5 n points per axis; ``normal``
     two FFTs of 2 n points per axis, whatever the number of samples; memory 1.5^d images and 5 numbers per sample.
-    In single precision points are rounded to 24 bits, which alone makes errors of about 1e-5 at n = 256
+    In single precision points are rounded to 24 bits, which alone makes errors of about 1e-5 at n = 256. FINUFFT runs
+    in one thread: with more, the last bits of an adjoint would differ from call to call
     Source: A. H. Barnett, J. Magland and L. af Klinteberg, SIAM J. Sci. Comput. 41 (2019) C479,
     doi:10.1137/18M120885X; Toeplitz: J. A. Fessler et al., IEEE Trans. Signal Process. 53 (2005) 3393,
     doi:10.1109/TSP.2005.853152
@@ -89,7 +88,6 @@ class NonCartesianMRI(Operator):
     eps: Annotated[float | None, Ge(1e-12), Le(0.1), Doc("accuracy; default 1e-12 double, 1e-6 single")] = (
         None
     )
-    threads: Annotated[int, Gt(0), Doc("threads of FINUFFT")] = 1
 
     def __post_init__(self) -> None:
         check(self)
@@ -113,7 +111,7 @@ class NonCartesianMRI(Operator):
         single = dtype in (xp.float32, xp.complex64)
         eps = max(self.eps or 0.0, 1e-6 if single else 1e-12)
         flat = self.points.reshape(-1, len(self.image_shape))
-        transform = Nufft(flat, self.image_shape, eps, self.threads, xp, device, dtype)
+        transform = Nufft(flat, self.image_shape, eps, xp, device, dtype)
         maps = None if self.maps is None else follow(self.maps, xp, device, dtype)
         conjugate = None if self.maps is None else follow(self.maps.conj(), xp, device, dtype)
         return _Plan(transform, maps, conjugate, self.points.shape[:-1])

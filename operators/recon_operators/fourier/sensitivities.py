@@ -14,6 +14,7 @@ at every pixel, and the sensitivities are its eigenvector of eigenvalue 1.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,9 +23,11 @@ import numpy as np
 from recon.arrays import Array, as_numpy, namespace
 from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.fft import ifftn
-from recon.params import short
+from recon_operators.fourier._checks import is_number, is_whole, require
 
 __all__ = ["espirit", "low_resolution_maps", "sum_of_squares"]
+
+logger = logging.getLogger("recon")
 
 Numbers = np.ndarray[Any, Any]
 
@@ -77,11 +80,15 @@ def espirit(
     >>> A = CartesianMRI(mask, maps)
     """
     y, sides = _checked(kspace, calibration, "espirit")
-    _require(
-        "espirit.kernel", 1 < kernel <= min(sides), f"> 1 and <= {min(sides)}, the calibration block", kernel
+    require(
+        "espirit.kernel",
+        is_whole(kernel) and 1 < kernel <= min(sides),
+        f"a whole number > 1 and <= {min(sides)}",
+        kernel,
+        "It must fit into the calibration block.",
     )
-    _require("espirit.threshold", 0 < threshold < 1, "in (0, 1)", threshold)
-    _require("espirit.crop", 0 <= crop < 1, "in [0, 1)", crop)
+    require("espirit.threshold", is_number(threshold) and 0 < threshold < 1, "in (0, 1)", threshold)
+    require("espirit.crop", is_number(crop) and 0 <= crop < 1, "in [0, 1)", crop)
     block = _middle(y, sides).astype(np.complex128)
     operators = _pixel_operators(_convolution(block, kernel, threshold), y.shape[1:])
     values, vectors = np.linalg.eigh(operators)
@@ -141,13 +148,17 @@ def sum_of_squares(images: Array, ndim: int = 2) -> Array:
     --------
     >>> zero_filled = sum_of_squares(CartesianMRI(mask).H @ kspace)  # coils as a batch axis
     """
+    xp = namespace(images)
     if images.ndim <= ndim:
         raise ShapeError(
             f"sum_of_squares.images must have {ndim + 1} axes or more, got {images.ndim}. "
             "Put the coils in front of the image's axes."
         )
-    xp = namespace(images)
-    return xp.sqrt(xp.sum(xp.abs(images) ** 2, axis=-ndim - 1))
+    size = xp.abs(images)
+    # over the strongest coil: squares of single precision end at 1e-19 and 1e19
+    largest = xp.max(size, axis=-ndim - 1, keepdims=True)
+    share = size / xp.where(largest == 0, xp.ones_like(largest), largest)
+    return xp.squeeze(largest, axis=-ndim - 1) * xp.sqrt(xp.sum(share**2, axis=-ndim - 1))
 
 
 def _convolution(block: Numbers, kernel: int, threshold: float) -> Numbers:
@@ -204,32 +215,33 @@ def _middle(y: Numbers, sides: tuple[int, ...]) -> Numbers:
 def _checked(kspace: Array, calibration: int | Sequence[int], owner: str) -> tuple[Numbers, tuple[int, ...]]:
     y = as_numpy(kspace)
     if y.dtype.kind != "c" or not np.isfinite(y).all():
-        raise ArrayError(
-            f"{owner}.kspace must be complex and finite, got {y.dtype}. Check where it comes from."
-        )
+        got = y.dtype if y.dtype.kind != "c" else "NaN or infinity"
+        raise ArrayError(f"{owner}.kspace must be complex and finite, got {got}. Check where it comes from.")
     if not 2 <= y.ndim <= 4:
         raise ShapeError(
             f"{owner}.kspace must have shape (coils, *shape), got {y.shape}. Leave batch axes out."
         )
-    try:
-        sides = tuple(int(n) for n in np.broadcast_to(calibration, (y.ndim - 1,)))
-    except ValueError:
-        sides = ()
-    fits = len(sides) == y.ndim - 1 and all(1 <= s <= n for s, n in zip(sides, y.shape[1:], strict=True))
-    _require(f"{owner}.calibration", fits, f"one number or one per axis, within {y.shape[1:]}", calibration)
-    sampled = (_middle(y, sides) != 0).any(axis=0)
-    _require(
+    asked = np.array(calibration)
+    fits = asked.dtype.kind in "iu" and asked.shape in ((), (y.ndim - 1,))
+    require(
         f"{owner}.calibration",
-        sampled.all(),
-        "the side of a fully sampled block in the middle of k-space",
-        f"{'x'.join(map(str, sides))} with {sampled.size - int(sampled.sum())} empty places",
+        fits and (asked >= 1).all() and (asked <= y.shape[1:]).all(),
+        f"a whole number or one per axis, within {y.shape[1:]}",
+        calibration,
+        f"The first axis, {y.shape[0]}, counts the coils.",
     )
-    return y, sides
-
-
-def _require(what: str, holds: Any, rule: str, got: Any) -> None:
-    if not holds:
-        text = got if isinstance(got, str) else short(got)
+    sides = tuple(int(n) for n in np.broadcast_to(asked, (y.ndim - 1,)))
+    sampled = (_middle(y, sides) != 0).any(axis=0)
+    if not sampled.all():
+        empty = sampled.size - int(sampled.sum())
         raise ParameterError(
-            f"{what} must be {rule}, got {text}. The calibration block is what was sampled in full."
+            f"{owner}.calibration must be the side of a fully sampled block in the middle of k-space, got "
+            f"{'x'.join(map(str, sides))} with {empty} empty places. Give a smaller one, and k-space with frequency 0 "
+            "at n // 2 (numpy.fft.fftshift)."
         )
+    if np.abs(_middle(y, sides)).max() < np.abs(y).max():
+        logger.warning(
+            "%s.kspace is strongest outside its calibration block: must it be centred with numpy.fft.fftshift?",
+            owner,
+        )
+    return y, sides

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from recon.arrays import as_numpy
-from recon.errors import ParameterError
+from recon.errors import ParameterError, ShapeError
 from recon.params import short
+from recon_operators.fourier._checks import is_number, is_whole, require
 
 __all__ = ["golden_radial", "radial", "radial_weights", "spiral"]
 
@@ -68,10 +69,13 @@ def spiral(arms: int, samples: int, turns: float) -> Floats:
         Turns of an arm. Full sampling of n x n pixels needs arms * turns >= n / 2.
     """
     _check("spiral", arms=arms, samples=samples)
-    if not turns > 0:
-        raise ParameterError(
-            f"spiral.turns must be > 0, got {short(turns)}. Take n / (2 arms) for full sampling."
-        )
+    require(
+        "spiral.turns",
+        is_number(turns) and turns > 0,
+        "a finite number > 0",
+        turns,
+        "Take n / (2 arms) for full sampling.",
+    )
     root = np.sqrt(np.arange(samples) / samples)
     angle = 2 * np.pi * (turns * root + np.arange(arms)[:, None] / arms)
     return np.stack([np.pi * root * np.sin(angle), np.pi * root * np.cos(angle)], axis=-1)
@@ -95,7 +99,15 @@ def radial_weights(points: Any, image_shape: tuple[int, int]) -> Floats:
     w
         The shape of `points` without its last axis.
     """
-    size = np.sqrt((as_numpy(points) ** 2).sum(axis=-1))
+    values = as_numpy(points)
+    if values.ndim < 2 or values.shape[-1] != 2:
+        raise ShapeError(
+            f"radial_weights.points must have shape (..., 2), got {values.shape}. "
+            "Other trajectories have other weights."
+        )
+    if np.shape(image_shape) != (2,):
+        raise ShapeError(f"radial_weights.image_shape must be (rows, columns), got {short(image_shape)}.")
+    size = np.sqrt((values**2).sum(axis=-1))
     away = size > 1e-9
     if not away.any():
         raise ParameterError("radial_weights.points must have a point beside 0, got none. Give a trajectory.")
@@ -110,5 +122,4 @@ def _spokes(angles: Floats, samples: int) -> Floats:
 
 def _check(owner: str, **counts: int) -> None:
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ParameterError(f"{owner}.{name} must be an integer >= 1, got {short(value)}.")
+        require(f"{owner}.{name}", is_whole(value) and value >= 1, "a whole number >= 1", value)

@@ -103,7 +103,7 @@ class Interpolate(Parameters, Operator):
         place, weight = np.zeros((count, 1), np.int64), np.ones((count, 1))
         inside = np.ones((count, 1), bool)
         for axis, n in enumerate(self.image_shape):  # one more axis of taps at a time, in C order
-            along, share = self._taps(self.points[:, axis])
+            along, share = self._taps(self.points[:, axis], n)
             seen = (along >= 0) & (along < n)
             place = (place[:, :, None] * n + np.where(seen, along, 0)[:, None, :]).reshape(count, -1)
             weight = (weight[:, :, None] * share[:, None, :]).reshape(count, -1)
@@ -114,8 +114,9 @@ class Interpolate(Parameters, Operator):
         shape = (count, math.prod(self.image_shape))
         return SparseMatrix(scipy.sparse.coo_array(entries, shape=shape), self.image_shape, None, self.kind)
 
-    def _taps(self, p: Any) -> tuple[Any, Any]:
-        """Grid points (K, taps) beside the coordinates, and their weights."""
+    def _taps(self, p: Any, n: int) -> tuple[Any, Any]:
+        """Grid points (K, taps) beside the coordinates on an axis of length n, and their weights."""
+        p = np.clip(p, -3.0, n + 2.0)  # out of reach of every pixel, and an integer can hold it
         first = np.floor(p).astype(np.int64)
         along = first[:, None] + (np.arange(2) if self.order == 1 else np.arange(-1, 3))
         distance = p[:, None] - along

@@ -83,12 +83,17 @@ class LearnedSubsampling(Parameters, OrthogonalRows):
     @classmethod
     def from_scores(cls, scores: Array, count: int, kind: Kind = "real") -> LearnedSubsampling:
         """The `count` places with the highest scores (logits), in C order; of equal ones the first."""
-        values = as_numpy(scores)
-        if not 1 <= count <= values.size:
+        values = np.asarray(as_numpy(scores))
+        if values.dtype.kind not in "iuf" or np.isnan(values).any():
             raise ParameterError(
-                f"LearnedSubsampling.from_scores count must be in 1 ... {values.size}, got {count}."
+                f"LearnedSubsampling.from_scores scores must be real numbers, none of them NaN, got {short(scores)}."
             )
-        best = np.argsort(-values, axis=None, kind="stable")[:count]
+        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        if not (whole and 1 <= count <= values.size):
+            raise ParameterError(
+                f"LearnedSubsampling.from_scores count must be an integer in 1 ... {values.size}, got {short(count)}."
+            )
+        best = np.argsort(-values.astype(np.float64), axis=None, kind="stable")[:count]
         return cls(values.shape, np.sort(best), kind)
 
     @property

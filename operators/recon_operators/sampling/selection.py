@@ -27,7 +27,8 @@ class Select(Parameters, OrthogonalRows):
     axis
         The axis to select from, counted as in NumPy; negative numbers count from the end.
     index
-        What to keep: a slice, or whole numbers, no line twice; negative ones count from the end. Kept as numbers.
+        What to keep: a slice, a range or whole numbers, no line twice; negative ones count from the end. Kept as
+        numbers.
     kind
         ``"real"`` or ``"complex"``.
 
@@ -57,12 +58,19 @@ class Select(Parameters, OrthogonalRows):
     kind: DataKind = "real"
 
     def __post_init__(self) -> None:
+        if isinstance(self.index, range):
+            object.__setattr__(self, "index", tuple(self.index))
         check(self)
         ndim = len(self.image_shape)
         if not -ndim <= self.axis < ndim:
             raise ParameterError(f"Select.axis must be in {-ndim} ... {ndim - 1}, got {self.axis}.")
         n = self.image_shape[self.axis]
-        index = range(*self.index.indices(n)) if isinstance(self.index, slice) else self.index
+        try:
+            index = range(*self.index.indices(n)) if isinstance(self.index, slice) else self.index
+        except (TypeError, ValueError) as error:
+            raise ParameterError(
+                f"Select.index must be a slice of an axis, got {self.index}: {error}."
+            ) from None
         kept = tuple(k + n if k < 0 else k for k in index)
         if not kept or min(kept) < 0 or max(kept) >= n or len(set(kept)) < len(kept):
             raise ParameterError(

@@ -163,8 +163,8 @@ def chosen_rows(rows: Any, shape: tuple[int, ...], seed: int, owner: str) -> Ind
         fits = index.ndim == 1 and index.size > 0 and index.dtype.kind in "iu"
         if not fits or index.min() < 0 or index.max() >= count or np.unique(index).size < index.size:
             raise ParameterError(
-                f"{owner} must be a number, different indices from 0 to {count - 1}, or a mask of shape {shape} "
-                f"that keeps something, got {short(rows)}."
+                f"{owner} must be a number, different indices from 0 to {count - 1}, or a boolean mask of shape "
+                f"{shape} that keeps something, got {short(rows)}."
             )
     index = index.astype(np.int64)
     index.setflags(write=False)

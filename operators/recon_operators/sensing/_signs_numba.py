@@ -21,7 +21,7 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from recon_operators.tomography._compile_numba import jit, run
+from recon_operators._compile_numba import jit, run
 
 __all__ = ["signs_times", "times_signs"]
 

@@ -19,9 +19,9 @@ from recon.arrays import Array, ArraySpec
 from recon.constants import follow
 from recon.errors import ParameterError
 from recon.params import Doc, check
+from recon_operators._tight import TightRows
 from recon_operators.sensing._orthonormal import orthonormal_rows
 from recon_operators.sensing._seeded import permutation
-from recon_operators.sensing._tight import TightRows
 
 __all__ = ["BlockSensing"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import array_api_compat as compat
 import numpy as np
 
-from recon.arrays import Array, is_complex, namespace
+from recon.arrays import Array, ArraySpec, check_array, is_complex, namespace
 from recon.errors import ShapeError
 
 __all__ = ["fwht"]
@@ -35,17 +35,19 @@ def fwht(x: Array) -> Array:
 
     Raises
     ------
-    ShapeError
-        When n is no power of two.
+    ShapeError, ArrayError
+        When n is no power of two, or the array not floating point.
 
     Examples
     --------
     >>> fwht(np.array([1.0, 0.0, 1.0, 0.0]))
     array([2., 2., 0., 0.])
     """
+    namespace(x)
     n = x.shape[-1] if x.ndim else 0
     if n < 1 or n & (n - 1):
         raise ShapeError(f"fwht.x must have a power of two as its last axis, got {n}. Pad it with zeros.")
+    check_array(x, ArraySpec((n,), "complex" if is_complex(x) else "real"), "fwht.x")
     try:
         return _compiled(x)
     except ImportError:

@@ -51,12 +51,12 @@ def hadamard_order(shape: int | tuple[int, ...], order: Order = "sequency") -> n
     Source: W.-K. Yu, Sensors 19 (2019) 4122, doi:10.3390/s19194122 (cake-cutting); X. Yu, R. I. Stantchev, F. Yang,
     E. Pickwell-MacPherson, Sci. Rep. 10 (2020) 9338, doi:10.1038/s41598-020-66371-5 (total variation).
     """
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    if any(n < 1 or n & (n - 1) for n in shape):
+    sizes = tuple(np.atleast_1d(shape).tolist())
+    if not sizes or any(not isinstance(n, int) or n < 1 or n & (n - 1) for n in sizes):
         raise ParameterError(
-            f"hadamard_order.shape must be powers of two, got {shape}. Pad the image with zeros."
+            f"hadamard_order.shape must be powers of two, got {sizes}. Pad the image with zeros."
         )
-    count = math.prod(shape)
+    count = math.prod(sizes)
     if order == "natural":
         return np.arange(count)
     if order == "dyadic":
@@ -68,12 +68,12 @@ def hadamard_order(shape: int | tuple[int, ...], order: Order = "sequency") -> n
             f"hadamard_order.order must be one of natural, dyadic, sequency, cake-cutting, total-variation, "
             f"got {order!r}."
         )
-    changes = np.indices(shape).reshape(len(shape), count)
-    natural = np.ravel_multi_index([_by_sequency(n)[s] for n, s in zip(shape, changes, strict=True)], shape)
+    changes = np.indices(sizes).reshape(len(sizes), count)
+    natural = np.ravel_multi_index([_by_sequency(n)[s] for n, s in zip(sizes, changes, strict=True)], sizes)
     if order == "cake-cutting":
         rank = np.prod(changes + 1, axis=0)
     else:
-        rank = sum(s * (count // n) for s, n in zip(changes, shape, strict=True))
+        rank = sum(s * (count // n) for s, n in zip(changes, sizes, strict=True))
     return natural[np.argsort(rank, kind="stable")]
 
 

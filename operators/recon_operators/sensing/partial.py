@@ -16,9 +16,9 @@ import numpy as np
 from recon.arrays import Array, Kind, namespace
 from recon.errors import ParameterError
 from recon.params import Doc
+from recon_operators._tight import TightRows
 from recon_operators.sensing._dct import dct
 from recon_operators.sensing._partial import Index, PartialUnitary
-from recon_operators.sensing._tight import TightRows
 from recon_operators.sensing.fwht import fwht
 from recon_operators.sensing.orders import Order, hadamard_order
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from recon.arrays import Array, Kind, namespace, real_like
 from recon.fft import fftn, ifftn
+from recon_operators._tight import TightRows
 from recon_operators.sensing._partial import PartialUnitary
-from recon_operators.sensing._tight import TightRows
 
 __all__ = ["PartialFourier", "PartialFourierReal"]
 
@@ -48,7 +48,7 @@ class PartialFourier(TightRows, _Fourier):
         Axes of a sample; all are transformed.
     rows
         How many coefficients to draw at random, or their indices in C order, or a mask of the domain's shape;
-        in the order of numpy.fft, frequency 0 first.
+        in the order of numpy.fft, frequency 0 first: numpy.fft.ifftshift turns a centred mask into that.
     scramble
         Whether to give every sample a random sign first.
     seed
@@ -93,7 +93,7 @@ class PartialFourierReal(_Fourier):
         Axes of a sample; all are transformed.
     rows
         How many coefficients to draw at random, or their indices in C order, or a mask of the domain's shape;
-        in the order of numpy.fft, frequency 0 first.
+        in the order of numpy.fft, frequency 0 first: numpy.fft.ifftshift turns a centred mask into that.
     scramble
         Whether to give every sample a random sign first.
     seed
@@ -134,9 +134,8 @@ class PartialFourierReal(_Fourier):
         return self._adjoint(self._forward(x))
 
     def pinv(self, y: Array) -> Array:
-        """D F^-1 (1 / w) F D A^H y, where w is not 0."""
-        w = self._weights
-        return self._filter(self._adjoint(y), np.where(w > 0, 1 / np.where(w > 0, w, 1.0), 0.0))
+        """D F^-1 (1 / w) F D A^H y; where w is 0, so is F D A^H y."""
+        return self._filter(self._adjoint(y), 1 / np.where(self._weights > 0, self._weights, 1.0))
 
     def data_prox(self, v: Array, data: Array, rho: float) -> Array:
         """argmin 1/2 ||A x - data||^2 + rho/2 ||x - v||^2 = D F^-1 (w + rho)^-1 F D (A^H data + rho v)."""

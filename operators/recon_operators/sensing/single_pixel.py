@@ -17,10 +17,10 @@ import numpy as np
 from annotated_types import Gt, MinLen
 
 from recon.arrays import Array, ArraySpec, namespace, real_like
-from recon.errors import ParameterError
+from recon.errors import ParameterError, ShapeError
 from recon.operator import Operator
 from recon.params import Doc, check
-from recon_operators.sensing._tight import TightRows
+from recon_operators._tight import TightRows
 from recon_operators.sensing.fwht import fwht
 from recon_operators.sensing.orders import Order, hadamard_order
 from recon_operators.sensing.partial import PartialHadamard
@@ -51,8 +51,8 @@ def signed_measurements(
 
     Raises
     ------
-    ParameterError
-        When not exactly one of `dark` and `total` is given.
+    ParameterError, ShapeError
+        When not exactly one of `dark` and `total` is given, or `dark` has another shape than `bright`.
 
     Examples
     --------
@@ -61,7 +61,14 @@ def signed_measurements(
     if (dark is None) == (total is None):
         got = "neither" if dark is None else "both"
         raise ParameterError(f"signed_measurements must get dark or total, got {got}. Give one of them.")
-    return bright - dark if total is None else 2 * bright - total
+    if total is not None:
+        return 2 * bright - total
+    if dark.shape != bright.shape:  # type: ignore[union-attr]
+        raise ShapeError(
+            f"signed_measurements.dark must have the shape of bright, {tuple(bright.shape)}, got "
+            f"{tuple(dark.shape)}. Give one dark sum per pattern."  # type: ignore[union-attr]
+        )
+    return bright - dark
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -85,7 +85,11 @@ class _CudaBridge(Bridge):
         return through(partial(self._batched, name), x)
 
     def _batched(self, name: str, x: Any) -> Any:
-        self._engine = self._engine or self._make()
+        if self._engine is None:
+            import cupy
+
+            self._engine = self._make()
+            cupy.cuda.get_current_stream().synchronize()  # the next product may come on another stream
         return super()._batched(name, x)
 
 

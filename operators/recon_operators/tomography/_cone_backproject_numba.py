@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from recon_operators.tomography._compile_numba import jit, run
+from recon_operators._compile_numba import jit, run
 from recon_operators.tomography._cone_sheets_numba import PAD, blend
 
 __all__ = ["add_views"]

@@ -23,7 +23,7 @@ import math
 import numpy as np
 from numba import prange
 
-from recon_operators.tomography._compile_numba import jit
+from recon_operators._compile_numba import jit
 from recon_operators.tomography._cone_rays_numba import axes_of, project_ray, spread_ray
 from recon_operators.tomography._cone_sheets_numba import PAD
 from recon_operators.tomography._lanes_numba import (

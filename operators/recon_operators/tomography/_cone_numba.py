@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from recon_operators._compile_numba import jit, run
 from recon_operators.tomography import _cone_groups_numba, _cone_sheets_numba
-from recon_operators.tomography._compile_numba import jit, run
 from recon_operators.tomography._cone_geometry import ConeGeometry
 from recon_operators.tomography._cone_sheets import sheets
 from recon_operators.tomography._cone_sheets_numba import PAD

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from recon_operators.tomography._compile_numba import jit
+from recon_operators._compile_numba import jit
 
 __all__ = ["axes_of", "project_ray", "spread_ray"]
 

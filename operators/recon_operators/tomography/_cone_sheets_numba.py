@@ -27,7 +27,7 @@ import math
 
 from numba import prange
 
-from recon_operators.tomography._compile_numba import jit
+from recon_operators._compile_numba import jit
 from recon_operators.tomography._lanes_numba import (
     WIDTH,
     add,

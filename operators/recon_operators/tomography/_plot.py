@@ -57,7 +57,7 @@ class Sketch:
     theta: float | None = None
     title: str = ""
     labels: tuple[str, str] = ("x", "y")
-    corner: str = "row 0, column 0"
+    corner: str = "row 0\ncolumn 0"
 
 
 def check_view(owner: str, view: Any, views: int) -> int:
@@ -88,7 +88,7 @@ def draw_geometry(axes: Axes, sketch: Sketch) -> None:
     _draw_image(axes, sketch, size)
     if sketch.source is not None:
         axes.plot(*sketch.source, "o", color=_RED, ms=6)
-        _label(axes, sketch.source, "source", _RED, offset=(0, -14))
+        _label(axes, sketch.source, "source", _RED, ("center", "top"), (0, -7))
     axes.margins(0.12)
 
 
@@ -100,11 +100,14 @@ def _draw_image(axes: Axes, sketch: Sketch, size: float) -> None:
     # a pixel of a large image would not be seen
     w, h = max(w, 0.12 * x), max(h, 0.12 * y)
     axes.add_patch(Rectangle((-x, y - h), w, h, fc="0.3", ec="none", zorder=3))
-    _label(axes, (-x, y - h), sketch.corner, "0.3", ha="left", offset=(2, -9))
+    _label(axes, (-x, y - h), sketch.corner, "0.3", ("left", "top"), (2, -2))
     reach = 0.3 * size
-    for end, name in (((x + reach, 0.0), sketch.labels[0]), ((0.0, y + reach), sketch.labels[1])):
+    for end, name, sides in (
+        ((x + reach, 0.0), sketch.labels[0], ("right", "bottom")),
+        ((0.0, y + reach), sketch.labels[1], ("left", "center")),
+    ):
         axes.annotate("", end, (0, 0), arrowprops={"arrowstyle": "->", "lw": 0.9}, zorder=4)
-        _label(axes, end, name, "black", offset=(3, 3))
+        _label(axes, end, name, "black", sides, (4, 3) if end[0] == 0 else (0, 3))
     if sketch.theta is not None:
         radius = 0.55 * min(x, y)
         degrees = float(np.mod(np.rad2deg(sketch.theta), 360))
@@ -112,7 +115,7 @@ def _draw_image(axes: Axes, sketch: Sketch, size: float) -> None:
         axes.add_patch(Arc((0, 0), 2 * radius, 2 * radius, theta2=degrees, color=_RED, lw=1.2, zorder=4))
         axes.plot(*zip((0, 0), 1.5 * radius * across, strict=True), color=_RED, lw=0.9, ls=":", zorder=4)
         half = np.array([np.cos(sketch.theta / 2), np.sin(sketch.theta / 2)])
-        _label(axes, 1.12 * radius * half, "theta", _RED, ha="left")
+        _label(axes, 1.12 * radius * half, "theta", _RED, ("left", "center"))
 
 
 def _draw_detector(axes: Axes, sketch: Sketch, size: float) -> None:
@@ -127,8 +130,11 @@ def _draw_detector(axes: Axes, sketch: Sketch, size: float) -> None:
         axes.annotate("", end, places[-1], arrowprops={"arrowstyle": "->", "color": _BLUE, "lw": 1.4})
         axes.plot(*end, alpha=0)  # for the limits
     for m in sorted({0, len(places) - 1}):
-        away = 14 * places[m] / max(float(np.hypot(*places[m])), 1e-9)
-        _label(axes, places[m], f"bin {m}", _BLUE, offset=(away[0], away[1] - 3))
+        x, y = places[m] / max(
+            float(np.hypot(*places[m])), 1e-9
+        )  # away from the image, whichever side that is
+        sides = ("left" if x > 0.4 else "right" if x < -0.4 else "center", "center")
+        _label(axes, places[m], f"bin {m}", _BLUE, sides, (8 * x, 12 * y))
 
 
 def _draw_rays(axes: Axes, sketch: Sketch) -> None:
@@ -146,8 +152,23 @@ def _some(bins: int) -> Floats:
 
 
 def _label(
-    axes: Axes, place: Any, text: str, color: str, ha: str = "center", offset: tuple[float, float] = (0, 0)
+    axes: Axes,
+    place: Any,
+    text: str,
+    color: str,
+    sides: tuple[str, str],
+    offset: tuple[float, float] = (0, 0),
 ) -> None:
+    """Text whose `sides` (horizontal, vertical) touch a place, some points off, on white: no ray crosses."""
     axes.annotate(
-        text, place, xytext=offset, textcoords="offset points", color=color, fontsize=8, ha=ha, zorder=5
+        text,
+        place,
+        xytext=offset,
+        textcoords="offset points",
+        color=color,
+        fontsize=8,
+        ha=sides[0],
+        va=sides[1],
+        zorder=5,
+        bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.8},
     )

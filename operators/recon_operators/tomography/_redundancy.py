@@ -111,11 +111,11 @@ def fan_weights(
     order, gaps, hole = _circle(angles, 2 * math.pi)
     degrees = np.rad2deg
     if short_scan is False or (hole is None and short_scan is None):
-        logger.info("fbp: full circle, %d views", angles.size)
+        logger.info("filtered back projection: full circle, %d views", angles.size)
         return weights * _circle_share(angles, gamma[0], _detector_share(offsets))
     if hole is None:
         raise ParameterError(
-            "fbp short_scan must be False or None for views over a full circle, got True. "
+            "short_scan must be False or None for views over a full circle, got True. "
             "Select an arc with operator.views."
         )
     _warn_displaced(offsets, mean)
@@ -125,14 +125,16 @@ def fan_weights(
     # A view sits in the middle of its step; half of it is added before the modulo: no rounding below 0.
     beta = np.mod(angles - first + step / 4, 2 * math.pi)[:, None] + step / 4
     if arc >= math.pi + 2 * delta - step:
-        logger.info("fbp: short scan over %.1f degrees, Parker weights", degrees(arc))
+        logger.info("filtered back projection: short scan over %.1f degrees, Parker weights", degrees(arc))
         return weights * _parker(beta, gamma, (arc - math.pi) / 2)
     if short_scan:
         raise ParameterError(
-            f"fbp short_scan needs an arc of at least {degrees(math.pi + 2 * delta):.1f} degrees, got "
+            f"short_scan needs an arc of at least {degrees(math.pi + 2 * delta):.1f} degrees, got "
             f"{degrees(arc):.1f}. Leave short_scan=None for a limited angle."
         )
-    logger.info("fbp: limited angle, %.1f degrees, no weight for what is missing", degrees(arc))
+    logger.info(
+        "filtered back projection: limited angle, %.1f degrees, no weight for what is missing", degrees(arc)
+    )
     twice = np.mod(beta + math.pi + 2 * gamma, 2 * math.pi) <= arc
     return weights * np.where(twice, 0.5, 1.0)
 
@@ -144,7 +146,9 @@ def _detector_share(offsets: Floats) -> Floats:
     if excess <= 1e-9 * max(left, right):
         return np.full_like(offsets, 0.5)
     if min(left, right) < 0:
-        logger.warning("fbp: the detector does not see the middle of the image; check detector_shift.")
+        logger.warning(
+            "filtered back projection: the detector does not see the middle of the image; check detector_shift."
+        )
     ramp = max(min(overlap, 4 * excess), 1e-9 * excess)  # narrow where little is displaced: less noise
     rise = np.sin(math.pi / 2 * np.clip((np.abs(offsets) - overlap) / ramp + 1, 0, 1)) ** 2
     return np.asarray(0.5 + 0.5 * rise * np.sign(offsets) * math.copysign(1, right - left))
@@ -156,8 +160,8 @@ def _warn_displaced(offsets: Floats, mean: Floats | None) -> None:
     empty = mean is not None and np.abs(mean[beyond]).max(initial=0) <= _AIR * np.abs(mean).max()
     if min(left, right) < 0.9 * max(left, right) and not empty:
         logger.warning(
-            "fbp: the detector is displaced and the views are no full circle: what only its longer side sees "
-            "comes out wrong. Measure a full circle, or use an iterative solver."
+            "filtered back projection: the detector is displaced and the views are no full circle: what only its "
+            "longer side sees comes out wrong. Measure a full circle, or use an iterative solver."
         )
 
 

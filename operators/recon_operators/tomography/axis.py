@@ -11,7 +11,8 @@ r = 0.6 M bins is a little more than half the detector: with less, the object's 
 guesses make smaller (M / 4 is some bins wrong for an object as wide as the detector).
 
 What the short side of the detector does not see of the turned half is filled with the views that it has, which
-agree at theta = 0 and pi. The guesses are all whole bins first, then those around the best one.
+agree at theta = 0 and pi. The guesses are all whole bins first, but for those that turn the object out of sight, then
+those around the best one.
 
 Source: N. T. Vo et al., "Reliable method for calculating the center of rotation in parallel-beam tomography",
 Opt. Express 22 (2014) 19078, doi:10.1364/OE.22.019078. Shape of the spectrum: P. R. Edholm et al., Proc. SPIE
@@ -41,6 +42,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 _WIDEST = math.radians(12)  # gap between views over which the spectrum says nothing
 _RADIUS = 0.6  # r in detector widths
 _FEWEST = 16  # bins
+_COMMON = 0.1  # part of the object that the turned half must show: filling alone fits too well
 _BLEND = 4.0  # bins over which the turned half fades into the filling
 
 
@@ -102,12 +104,14 @@ def find_axis(sinogram: Array, angles: Any, *, reach: float = 0.25) -> float:
             "find_axis sinogram must be finite and not constant, got NaN, infinity or nothing to see. "
             "Replace those entries, or take another slice."
         )
-    energy = _energy_outside(values[:, _half_circle(theta)])
+    half = values[:, _half_circle(theta)]
+    energy, profile = _energy_outside(half), np.abs(half.mean(axis=(0, 1)))
 
     from scipy.optimize import minimize_scalar
 
     furthest = max(int(reach * bins), 1)
-    best = min(sorted(range(-furthest, furthest + 1), key=abs), key=energy)
+    guesses = sorted(range(-furthest, furthest + 1), key=abs)
+    best = min((s for s in guesses if _measured(bins, s) @ profile >= _COMMON * profile.sum()), key=energy)
     if abs(best) == furthest:
         logger.warning(
             "find_axis: the best shift of all is the largest, %d bins. The axis may be beyond: give a larger reach.",
@@ -135,6 +139,12 @@ def _half_circle(theta: Floats) -> Any:
     return order
 
 
+def _measured(bins: int, shift: float) -> Floats:
+    """How much of each bin of the turned half is measured, 0 to 1; the rest is filling."""
+    source = bins - 1 - np.arange(bins) - 2 * shift  # the bin that it reads
+    return np.clip((np.minimum(source, bins - 1 - source) + 0.5) / _BLEND, 0, 1)
+
+
 def _energy_outside(half: Floats) -> Callable[[float], float]:
     """The energy outside the bow tie as a function of the shift, for views (slices, views, bins) of half a circle."""
     import scipy.fft
@@ -151,7 +161,6 @@ def _energy_outside(half: Floats) -> Callable[[float], float]:
     omega = 2 * math.pi * columns / bins
     k = np.abs(scipy.fft.fftfreq(2 * views, 1 / (2 * views)))
     outside = k[:, None] > _RADIUS * bins * omega + 2
-    place = bins - 1 - np.arange(bins)
 
     def rows(views: Floats) -> Any:
         return scipy.fft.rfft(views, axis=-1)[..., columns]
@@ -160,8 +169,7 @@ def _energy_outside(half: Floats) -> Callable[[float], float]:
 
     def energy(shift: float) -> float:
         moved = scipy.fft.irfft(spectrum * np.exp(2j * shift * frequency), length, axis=-1)[..., :bins]
-        source = place - 2 * shift  # the bin that the turned half reads
-        share = np.clip((np.minimum(source, bins - 1 - source) + 0.5) / _BLEND, 0, 1)
+        share = _measured(bins, shift)
         other = share * moved + (1 - share) * filling
         circle = scipy.fft.fft(np.concatenate([measured, rows(other)], axis=-2), axis=-2)[..., outside]
         return float((circle.real**2 + circle.imag**2).mean())

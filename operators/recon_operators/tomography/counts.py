@@ -86,10 +86,11 @@ def line_integrals(
     one = xp.ones_like(left)
     kept = xp.where(left >= floor, left, floor * one)
     p = xp.where(alive, xp.log(xp.where(alive, lit, one)) - xp.log(kept), 0 * one)
-    weights = kept / (1 + electronic_noise * (electronic_noise / kept))  # no square that could overflow
+    sigma = float(electronic_noise)
+    weights = kept / (1 + sigma * (sigma / kept))  # no square that could overflow
     if not bool(xp.any(seen)):
         logger.warning(
-            "line_integrals: no count reaches the floor of %g: every weight is 0. Give a smaller one for scaled counts.",
+            "line_integrals: no count reaches the floor of %g: all weights are 0. Give less for scaled counts.",
             floor,
         )
     return p, xp.where(seen, weights, 0 * one)

@@ -120,8 +120,8 @@ class FanBeam(Beam):
         reach = self._bins / 2 + abs(self.detector_shift)
         if self.detector == "curved" and reach >= edge:
             raise ParameterError(
-                f"FanBeam.n_detectors / 2 + |detector_shift| must be < {edge:g} for this curved detector (90 degrees to "
-                f"a side), got {reach:g}. Check that detector_spacing is an arc length."
+                f"FanBeam.n_detectors / 2 + |detector_shift| must be < {edge:g} for this curved detector (90 degrees a "
+                f"side), got {reach:g}. Check that detector_spacing is an arc length."
             )
 
     @classmethod

@@ -19,7 +19,7 @@ from annotated_types import Gt
 from recon.arrays import as_numpy
 from recon.constants import constant
 from recon.errors import ParameterError
-from recon.params import Doc, check
+from recon.params import Doc, check, short
 from recon_operators.tomography._cone_beam import VolumeBeam, check_detector
 from recon_operators.tomography._cone_geometry import Floats
 from recon_operators.tomography.angles import sparse_view
@@ -165,6 +165,11 @@ def circular_vectors(
     numpy.ndarray
         For :class:`VectorBeam`; change its rows for a scan that is not quite circular.
 
+    Raises
+    ------
+    ParameterError
+        When spacing or shift are not as many numbers as they should be.
+
     Examples
     --------
     >>> vectors = circular_vectors(angles, source_origin=500.0, origin_detector=250.0)
@@ -172,6 +177,14 @@ def circular_vectors(
     """
     theta = np.asarray(as_numpy(angles), dtype=np.float64).reshape(-1)
     zero, one = np.zeros_like(theta), np.ones_like(theta)
+    if np.shape(detector_spacing) not in ((), (2,)):
+        raise ParameterError(
+            f"circular_vectors.detector_spacing must be one number or (dv, du), got {short(detector_spacing)}."
+        )
+    if np.shape(detector_shift) != (2,):
+        raise ParameterError(
+            f"circular_vectors.detector_shift must be (shift_v, shift_u), got {short(detector_shift)}."
+        )
     dv, du = np.broadcast_to(np.asarray(detector_spacing, dtype=np.float64), 2)
     cos, sin, level, drop = np.cos(theta), np.sin(theta), np.cos(tilt), np.sin(tilt)
     along = np.stack([-sin * level, cos * level, -drop * one], axis=1)

@@ -43,7 +43,7 @@ class TightRows(Operator):
 
     def data_prox(self, v: Array, data: Array, rho: float) -> Array:
         """argmin 1/2 ||A x - data||^2 + rho/2 ||x - v||^2, by one product each way."""
-        return v + self._adjoint((data - self._forward(v)) / (self.gain + rho))
+        return self._adjoint((data - self._forward(v)) / (self.gain + rho)) + v
 
     def svd(self) -> Svd:
         """(U, s, V) with A = U diag(s) V^H: U = I, s = sqrt(g), V = A^H / sqrt(g)."""
