@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.arrays import Array, ArraySpec, Kind, Spec, real_like, tmap
+from recon.arrays import Array, ArraySpec, Kind, Spec, check_spec, real_like, tmap
 from recon.constants import constant, follow
 from recon.errors import ParameterError, ShapeError
 from recon.operator import Operator
@@ -42,6 +42,7 @@ class Identity(Operator):
     spec: Spec
 
     def __post_init__(self) -> None:
+        check_spec(self.spec, "Identity.spec")
         object.__setattr__(self, "domain", self.spec)
         object.__setattr__(self, "codomain", self.spec)
 
@@ -276,11 +277,15 @@ class Matrix(Operator):
         return gram._forward  # type: ignore[no-any-return]
 
     def svd(self) -> Svd:
-        """The thin decomposition, made once in double precision and kept: memory as for M again, twice."""
+        """The thin decomposition, made once in double precision and kept: memory as for M again, twice.
+
+        Singular values that are rounding in the precision of M are 0.
+        """
         return self._once("svd", self._decomposed)  # type: ignore[no-any-return]
 
     def _decomposed(self) -> Svd:
-        left, s, right = np.linalg.svd(self.matrix, full_matrices=False)
+        left, s, right = np.linalg.svd(self.matrix.astype(self.dtype), full_matrices=False)
+        s[s <= s[0] * max(self.shape) * np.finfo(self.matrix.dtype).eps] = 0.0
         U = Matrix(left, codomain_shape=self.codomain_shape)
         return Svd(U, s, Matrix(right.conj().T, codomain_shape=self.domain_shape))
 

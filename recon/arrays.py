@@ -100,6 +100,15 @@ def members(spec: Spec) -> tuple[ArraySpec, ...]:
     return spec if isinstance(spec, tuple) else (spec,)
 
 
+def check_spec(spec: Any, owner: str) -> None:
+    """Refuse what is neither an ArraySpec nor a tuple of them."""
+    for one in members(spec) or [spec]:
+        if not isinstance(one, ArraySpec):
+            raise ParameterError(
+                f"{owner} must be an ArraySpec or a tuple of them, got {type(one).__name__}. Write ArraySpec((n,))."
+            )
+
+
 def leaves(x: Array) -> tuple[Any, ...]:
     """The arrays in an array: itself, or the members of a tuple."""
     return x if isinstance(x, tuple) else (x,)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recon.arrays import namespace
+from recon.arrays import as_numpy, from_numpy, namespace
 
 __all__ = ["fast_length", "fftn", "ifftn", "irfftn", "rfftn"]
 
@@ -26,32 +26,30 @@ def fftn(
     x: Any, axes: Sequence[int] = (-2, -1), norm: Norm = "backward", *, shape: Sequence[int] | None = None
 ) -> Any:
     """Complex Fourier transform along axes; `shape` pads with zeros, or crops, at the end of each."""
-    engine, real = _engine(x)
-    if real is not None:
-        x = real.astype(x, real.complex64 if x.dtype == real.float32 else real.complex128, copy=False)
-    return engine.fftn(x, s=shape, axes=tuple(axes), norm=norm)
+    if not isinstance(x, np.ndarray):
+        xp = namespace(x)
+        if xp.isdtype(x.dtype, "real floating"):
+            x = xp.astype(x, xp.complex64 if x.dtype == xp.float32 else xp.complex128)
+    return _transformed("fftn", x, shape, axes, norm)
 
 
 def ifftn(
     x: Any, axes: Sequence[int] = (-2, -1), norm: Norm = "backward", *, shape: Sequence[int] | None = None
 ) -> Any:
     """Inverse of :func:`fftn`."""
-    engine, _ = _engine(x)
-    return engine.ifftn(x, s=shape, axes=tuple(axes), norm=norm)
+    return _transformed("ifftn", x, shape, axes, norm)
 
 
 def rfftn(
     x: Any, axes: Sequence[int] = (-2, -1), norm: Norm = "backward", *, shape: Sequence[int] | None = None
 ) -> Any:
     """Half spectrum of real data: the last of `axes` keeps n // 2 + 1 frequencies."""
-    engine, _ = _engine(x)
-    return engine.rfftn(x, s=shape, axes=tuple(axes), norm=norm)
+    return _transformed("rfftn", x, shape, axes, norm)
 
 
 def irfftn(x: Any, shape: Sequence[int], axes: Sequence[int] = (-2, -1), norm: Norm = "backward") -> Any:
     """Real data of the given shape (along `axes`) from their half spectrum."""
-    engine, _ = _engine(x)
-    return engine.irfftn(x, s=tuple(shape), axes=tuple(axes), norm=norm)
+    return _transformed("irfftn", x, tuple(shape), axes, norm)
 
 
 def fast_length(n: int, real: bool = False) -> int:
@@ -61,11 +59,11 @@ def fast_length(n: int, real: bool = False) -> int:
     return int(scipy.fft.next_fast_len(n, real=real))
 
 
-def _engine(x: Any) -> tuple[Any, Any]:
-    """The module that transforms x, and the namespace where real input must first become complex."""
+def _transformed(name: str, x: Any, shape: Sequence[int] | None, axes: Sequence[int], norm: Norm) -> Any:
     if isinstance(x, np.ndarray):
         import scipy.fft
 
-        return scipy.fft, None
-    xp = namespace(x)
-    return xp.fft, (xp if xp.isdtype(x.dtype, "real floating") else None)
+        return getattr(scipy.fft, name)(x, s=shape, axes=tuple(axes), norm=norm)
+    if 0 in x.shape:  # an empty batch, which torch's transforms refuse
+        return from_numpy(_transformed(name, as_numpy(x), shape, axes, norm), x)
+    return getattr(namespace(x).fft, name)(x, s=shape, axes=tuple(axes), norm=norm)

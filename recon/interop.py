@@ -22,6 +22,7 @@ from recon.arrays import (
     as_numpy,
     batch_of,
     check_array,
+    check_spec,
     from_numpy,
     leaves,
     members,
@@ -142,8 +143,16 @@ def from_functions(
     Raises
     ------
     ParameterError
-        When `check` finds a relative gap above 1e-6.
+        When a function or spec is none, or `check` finds a relative gap above 1e-6.
     """
+    for name, function in (("forward", forward), ("adjoint", adjoint)):
+        if not callable(function):
+            raise ParameterError(
+                f"from_functions {name} must be a function, got {type(function).__name__}. "
+                "For a matrix use from_scipy."
+            )
+    check_spec(domain, "from_functions domain")
+    check_spec(codomain, "from_functions codomain")
     operator = _Functions(forward, adjoint, domain, codomain)
     if check:
         gap = adjoint_gap(operator)

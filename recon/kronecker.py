@@ -47,14 +47,17 @@ class Kronecker(Operator):
     factors: tuple[Operator, ...]
 
     def __post_init__(self) -> None:
-        factors = tuple(self.factors)
+        factors = tuple(self.factors) if isinstance(self.factors, tuple | list) else ()
         specs = [s for f in factors if isinstance(f, Operator) for s in (f.domain, f.codomain)]
         if (
             not factors
             or len(specs) < 2 * len(factors)
             or any(isinstance(s, tuple) or s.ndim != 1 for s in specs)
         ):
-            raise ShapeError("Kronecker.factors must be operators between one-axis specs, at least one.")
+            raise ShapeError(
+                "Kronecker.factors must be operators between one-axis specs, at least one, in a tuple. "
+                "Wrap a matrix with recon.Matrix."
+            )
         kinds = {s.kind for s in specs if isinstance(s, ArraySpec)}
         if len(kinds) > 1:
             raise ShapeError("Kronecker.factors must all be real or all complex, got both.")

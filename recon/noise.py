@@ -16,11 +16,12 @@ rule); J. Immerkaer, Comput. Vis. Image Underst. 64 (1996) 300, doi:10.1006/cviu
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import numpy as np
 
-from recon.arrays import Array, as_numpy, is_complex, leaves, members
+from recon.arrays import Array, as_numpy, is_complex, leaves, members, real_like, tmap
 from recon.errors import ParameterError
 from recon.problem import Problem
 
@@ -30,7 +31,7 @@ _NORMAL_MEDIAN = 0.6744897501960817  # median of |n| for standard normal n
 
 
 def known(problem: Problem, owner: str) -> float | Array:
-    """The standard deviation of the noise: a number, or an array like the data.
+    """The standard deviation of the noise: a number, or an array of the library and precision of the data.
 
     Parameters
     ----------
@@ -49,8 +50,10 @@ def known(problem: Problem, owner: str) -> float | Array:
         raise ParameterError(
             f"{owner} needs the noise level: Problem.noise must be a number, an array or 'estimate', got None."
         )
+    if isinstance(noise, numbers.Real):
+        return float(noise)
     if not isinstance(noise, str):
-        return noise
+        return tmap(lambda sigma, y: real_like(as_numpy(sigma), y), noise, problem.data)
     axes = min(one.ndim for one in members(problem.operator.codomain))
     return estimate(problem.data, axes)
 

@@ -10,6 +10,8 @@ norm estimator and no concrete operator. What an operator can do beyond the two 
 
 from __future__ import annotations
 
+import cmath
+import math
 import numbers
 from abc import ABC
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from recon.arrays import Array, Spec, check_array, device_of, leaves, members, namespace, size, tmap
-from recon.errors import CapabilityError, ShapeError
+from recon.errors import CapabilityError, ParameterError, ShapeError
 from recon.svd import Svd
 
 __all__ = ["Adjoint", "Operator", "Plan", "Product", "Scaled", "Sum", "capability", "total"]
@@ -98,7 +100,9 @@ class Operator(ABC):
     __rmul__ = __mul__
 
     def __truediv__(self, scalar: Any) -> Operator:
-        return Scaled(self, 1 / _scalar(scalar)) if isinstance(scalar, numbers.Number) else NotImplemented
+        if not isinstance(scalar, numbers.Number):
+            return NotImplemented
+        return Scaled(self, 1 / _scalar(scalar) if scalar else math.inf)
 
     def __neg__(self) -> Operator:
         return Scaled(self, -1.0)
@@ -250,6 +254,8 @@ class Scaled(Operator):
 
     def __init__(self, operator: Operator, scalar: complex | float) -> None:
         kinds = {s.kind for s in (*members(operator.domain), *members(operator.codomain))}
+        if not cmath.isfinite(scalar):
+            raise ParameterError(f"The scalar of {operator!s} must be finite, got {scalar}. Check for 1 / 0.")
         if isinstance(scalar, complex) and kinds != {"complex"}:
             raise ShapeError(
                 f"A real operator must be scaled by a real number, got {scalar} * {operator!s}. "

@@ -26,6 +26,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from recon._searching import least, root
 from recon.arrays import Array, as_numpy, from_numpy, is_complex, leaves, norm, random_normal, tmap, vdot
 from recon.errors import CapabilityError, ParameterError
 from recon.fft import fftn
@@ -35,7 +36,6 @@ from recon.noise import energy, estimate, known, level
 from recon.operator import capability
 from recon.params import short
 from recon.problem import Problem
-from recon.searching import least, root
 
 __all__ = ["Name", "Selection", "Trial", "choose_weight"]
 
@@ -110,11 +110,12 @@ def choose_weight(problem: Problem, rule: Name, reconstruct: Reconstruct, *, see
     CapabilityError
         Without a prior, or with another loss.
     ParameterError
-        For an unknown rule, or a rule that needs a noise level which is not known.
+        For an unknown rule, a rule that needs a noise level which is not known, or too few points on the curve.
 
     Notes
     -----
-    Cost: 6 to 15 reconstructions, each started from the nearest one; twice as many for `sure` and `gcv`.
+    Cost: as a rule 3 to 15 weights, 16 for `lcurve`, one reconstruction each (two for `sure` and `gcv`), started from
+    the nearest one.
     """
     if rule not in get_args(Name):
         raise ParameterError(f"weight must be one of {', '.join(get_args(Name))}, got {short(rule)}.")
@@ -208,16 +209,22 @@ def _discrepancy(search: _Search) -> float:
         misfit = norm(search.residual(weight))
         return search.note(weight, misfit, math.log(max(misfit**2, 1e-300) / goal))
 
-    return root(excess, search.natural())
+    weight = root(excess, search.natural())
+    nearest = min(search.trials, key=lambda trial: abs(math.log(trial.weight / weight)))
+    if abs(nearest.score) > 0.1:
+        log.warning("no weight leaves a misfit as large as the noise: %.4g comes nearest", weight)
+    return weight
 
 
 def _sure(search: _Search) -> float:
     sigma = known(search.problem, "weight = 'sure'")
-    step, variance = 0.1 * level(sigma), tmap(lambda s: s**2, sigma)
+    size = level(sigma)
+    variance = tmap(lambda s: (s / size) ** 2, sigma)  # near 1, whatever the unit of single-precision data
 
     def risk(weight: float) -> float:
         misfit = norm(search.residual(weight))
-        return search.note(weight, misfit, misfit**2 + 2 * search.response(weight, step, variance))
+        response = search.response(weight, 0.1 * size, variance)
+        return search.note(weight, misfit, misfit**2 + 2 * size**2 * response)
 
     return least(risk, search.natural())
 
@@ -252,11 +259,17 @@ def _lcurve(search: _Search) -> float:
     weights = _LCURVE[::-1] * search.natural()
     misfits = np.array([norm(search.residual(float(w))) for w in weights])
     sizes = np.array([value(search.image(float(w))) for w in weights])
-    with np.errstate(divide="ignore"):
-        u, v = np.log(misfits), np.log(sizes)
-    bend = _curvature(u, v, np.log(weights))
+    seen = (misfits > 0) & (sizes > 0) & np.isfinite(sizes)  # an image of zeros has no place on the curve
+    bend = np.full(len(weights), -np.inf)
+    if seen.sum() >= 3:
+        bend[seen] = _curvature(*(np.log(values[seen]) for values in (misfits, sizes, weights)))
     for weight, misfit, score in zip(weights, misfits, bend, strict=True):
         search.note(float(weight), float(misfit), float(score))
+    if bend.max() == -np.inf:
+        raise ParameterError(
+            "weight = 'lcurve' needs three weights or more that leave misfit and prior > 0, got fewer. "
+            "Use weight = 'gcv', or check the scale of the data."
+        )
     return float(weights[int(np.argmax(bend))])
 
 
@@ -286,10 +299,13 @@ def _signs(leaf: Any) -> Any:
 
 
 def _flatness(leaf: Any, ndim: int) -> float:
-    axes = tuple(range(-ndim, 0))
-    power = np.abs(fftn(as_numpy(leaf), axes)) ** 2
-    size = float((power**2).mean())
-    return size / float(power.mean()) ** 2 if size else 0.0
+    values = as_numpy(leaf)
+    largest = float(np.abs(values).max())
+    if not largest:
+        return 0.0
+    values = values.astype(np.result_type(values, np.float64)) / largest  # fourth powers follow
+    power = np.abs(fftn(values, tuple(range(-ndim, 0)))) ** 2
+    return float((power**2).mean() / power.mean() ** 2)
 
 
 def _specs(search: _Search) -> tuple[Any, ...]:

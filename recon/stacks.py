@@ -30,7 +30,10 @@ class _Stack(Operator):
             raise ShapeError("A stack must hold at least one operator, got none.")
         for operator in operators:
             if not isinstance(operator, Operator):
-                raise ParameterError(f"A stack must hold operators, got {type(operator).__name__}.")
+                raise ParameterError(
+                    f"A stack must hold operators, got {type(operator).__name__}. "
+                    f"Write {self.verb}(A, B), and recon.Matrix(M) for a matrix M."
+                )
         self.operators = operators
 
     def _methods(self, name: str) -> list[Callable[..., Any]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recon.arrays import Array, real_like, tmap
+from recon.arrays import Array, as_numpy, leaves, real_like, tmap
 
 if TYPE_CHECKING:
     from recon.operator import Operator
@@ -38,10 +38,13 @@ class Svd(NamedTuple):
     V: Operator
 
     def pinv(self, y: Array) -> Array:
-        """The least-squares solution of least norm; singular values that are rounding count as 0."""
-        parts = self.s if isinstance(self.s, tuple) else (self.s,)
-        largest = max(float(np.max(s)) for s in parts)
-        limit = largest * max(self.U.shape[0], self.V.shape[0]) * float(np.finfo(np.float64).eps)
+        """The least-squares solution of least norm.
+
+        Singular values that are rounding in the precision of the data count as 0.
+        """
+        largest = max(float(np.max(s)) for s in leaves(self.s))
+        eps = float(np.finfo(as_numpy(leaves(y)[0]).dtype).eps)
+        limit = largest * max(self.U.shape[0], self.V.shape[0]) * eps
 
         def inverse(s: Any) -> Any:
             kept = s > limit

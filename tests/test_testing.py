@@ -254,9 +254,7 @@ def test_a_single_precision_like_keeps_to_it():
 
 
 def test_sums_may_be_rounded_to_the_precision_of_like():
-    matrix = np.random.default_rng(0).standard_normal((2, 3))
-    assert (np.abs(matrix).sum(1).astype(np.float32) < np.abs(matrix).sum(1)).any()
-    check_operator(Matrix(matrix), like=np.zeros(1, np.float32))
+    check_operator(Matrix(M), like=np.zeros(1, np.float32))
 
 
 # --- priors --------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 
     x   = prox_(t G)(u - t sum_b K_b^H v_b)                      u, v: the relaxed x and y
     y_b = prox_(s_b F_b*)(v_b + s_b K_b (2 x - u))
-    u  <- u + r (x - u),   v_b <- v_b + r (y_b - v_b)            0 < r < 2   (Condat 2013, section 4)
+    u  <- u + r (x - u),   v_b <- v_b + r (y_b - v_b)            0 < r < 2   (Condat 2013, algorithm 3.1)
 
     t = w / sum_b c_b columns(K_b),   s_b = c_b / (w rows(K_b))          (Pock and Chambolle 2011, alpha = 1)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recon.arrays import Array, as_numpy, is_complex, namespace, norm, random_normal, zeros
-from recon.errors import CapabilityError, ParameterError, ShapeError
+from recon.errors import ArrayError, CapabilityError, ParameterError, ShapeError
 from recon.operator import Operator, capability
 from recon_wavelets._bank import split
 from recon_wavelets._filters import filters
@@ -126,8 +126,8 @@ def estimate_noise(
     ------
     ParameterError
         When an argument breaks its rule.
-    ShapeError
-        When a sample has less than 2 pixels along an axis, or x too few axes.
+    ArrayError, ShapeError
+        When x is no array, has too few axes, or a sample less than 2 pixels along one.
 
     Notes
     -----
@@ -137,6 +137,10 @@ def estimate_noise(
     --------
     >>> sigma = estimate_noise(image)
     """
+    if not hasattr(x, "ndim"):
+        raise ArrayError(
+            f"estimate_noise.x must be an array, got {type(x).__name__}. Convert it with numpy.asarray."
+        )
     if axes not in (1, 2, 3):
         raise ParameterError(f"estimate_noise.axes must be 1, 2 or 3, got {axes}. Images have 2.")
     if x.ndim < axes or min(x.shape[-axes:]) < 2:

@@ -149,6 +149,13 @@ class Total(Prior):
     def __init__(self, members: tuple[Prior, ...]) -> None:
         self.terms = members
 
+    def __mul__(self, scalar: Any) -> Prior:
+        """The sum of the scaled terms: solvers must see each of them."""
+        factored = isinstance(scalar, int | float)
+        return Total(tuple(scalar * term for term in self.terms)) if factored else NotImplemented
+
+    __rmul__ = __mul__
+
     @property
     def value(self) -> Callable[[Array], float]:
         values = [term.value for term in self.terms]  # type: ignore[attr-defined]

@@ -79,7 +79,7 @@ def check_absolute_sums(A: Operator, like: Any, matrix: np.ndarray[Any, Any]) ->
         parts = offered if isinstance(offered, tuple) else tuple(offered for _ in members(spec))
         for part, wanted in zip(parts, _members_of(size.sum(axis), spec), strict=True):
             given = as_numpy(part) if hasattr(part, "shape") else np.asarray(float(part))
-            if not (given + 1e-10 * size.max() >= wanted).all():
+            if not (given + at_precision(like, 1e-10, 1e-5) * size.max() >= wanted).all():
                 fail(A, f"have absolute_sums that are no less than its {name} sums of |A|")
 
 
