@@ -141,6 +141,13 @@ class Operator(ABC):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_plans"}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for value in state.values():
+            for array in value if isinstance(value, tuple) else (value,):
+                if isinstance(array, np.ndarray):
+                    array.setflags(write=False)  # pickle forgets it
+
 
 def capability(owner: Any, name: str) -> Callable[..., Any] | None:
     """The method ``name`` of an operator, prior or loss, or None where it has none."""

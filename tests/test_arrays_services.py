@@ -1,4 +1,4 @@
-"""What operators build on: their own numbers, Fourier transforms, reading and writing at places."""
+"""What operators build on: their own numbers and Fourier transforms."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,6 @@ from recon.arrays import as_numpy, device_of, namespace
 from recon.constants import constant, follow
 from recon.errors import ArrayError
 from recon.fft import fast_length, fftn, ifftn, irfftn, rfftn
-from recon.indexing import put, take
 
 
 def test_constants_are_private_and_read_only():
@@ -73,13 +72,3 @@ def test_transforms_take_empty_batches(to):
 def test_fast_lengths():
     assert [fast_length(n) for n in (7, 13, 1021)] == [7, 14, 1024]
     assert fast_length(1021, real=True) == 1024
-
-
-@pytest.mark.parametrize("index", [[2, 0], [], [4, 3, 2, 1, 0]])
-def test_put_is_the_adjoint_of_take(to, index):
-    index, x = np.array(index, dtype=np.int64), np.arange(10.0).reshape(2, 5)
-    taken = take(to(x), index)
-    np.testing.assert_array_equal(as_numpy(taken), x[:, index])
-    wanted = np.zeros((2, 5))
-    wanted[:, index] = x[:, index]
-    np.testing.assert_array_equal(as_numpy(put(taken, index, 5)), wanted)

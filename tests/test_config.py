@@ -291,7 +291,8 @@ MISTAKES = {
     FILE
     + 'stopping = {discrepancy = "yes"}': "[stopping] Stopping.discrepancy must be a number or None, got 'yes'.",
     FILE + "stopping = {discrepancy = 1}": (
-        "[stopping] Discrepancy needs the noise level: Problem.noise must be a number, an array or 'estimate', got None."
+        "[stopping] Discrepancy needs the noise level: "
+        "Problem.noise must be a number, an array or 'estimate', got None."
     ),
     FILE
     + 'output = {formats = ["tiff"]}': "[output] Output.formats[0] must be one of 'npz', 'zarr', got 'tiff'.",

@@ -279,7 +279,6 @@ def _module_names() -> list[tuple[str, str]]:
         "recon.constants",
         "recon.errors",
         "recon.fft",
-        "recon.indexing",
         "recon.interop",
         "recon.linalg",
         "recon.losses",

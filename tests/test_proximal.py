@@ -425,3 +425,22 @@ def test_a_rare_large_mode_does_not_make_fista_diverge():
     values[7] = 1.5
     problem = Problem(recon.Diagonal(values), np.ones(values.size), L1(0.01))
     assert recon.solve(problem, Fista(), stop=300).status.good
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_the_step_of_fista_follows_the_weights_row_by_row(batch):
+    """Few heavy rows: the norm of W^(1/2) A is far below max(W) times that of A."""
+    rng = np.random.default_rng(0)
+    matrix, weights = rng.standard_normal((60, 40)), np.r_[1e4, np.ones(59)]
+    data = rng.standard_normal((*batch, 60))
+    problem = Problem(recon.Matrix(matrix), data, L1(0.1), WeightedLeastSquares(weights))
+    step = Fista().init(problem).step
+    exact = 1 / np.linalg.norm(np.sqrt(weights)[:, None] * matrix, 2) ** 2
+    assert 0.9 * exact <= step <= exact * (1 + 1e-9)
+    per_sample = Problem(
+        recon.Matrix(matrix), data, L1(0.1), WeightedLeastSquares(np.broadcast_to(weights, data.shape))
+    )
+    assert Fista().init(per_sample).step <= step * (1 + 1e-9)
+    pair = recon.vstack(recon.Matrix(matrix), recon.Matrix(2 * matrix))
+    both = Problem(pair, (data, data), L1(0.1), WeightedLeastSquares((np.full(60, 1e4), np.ones(60))))
+    assert Fista().init(both).step >= 0.9 / ((1e4 + 4) * np.linalg.norm(matrix, 2) ** 2)

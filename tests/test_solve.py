@@ -384,7 +384,9 @@ def test_discrepancy_is_checked_before_the_run():
     few = problem(operator=Matrix(MATRIX[:2]), data=DATA[:2], noise="estimate")
     with pytest.raises(ParameterError, match=r"Noise can be estimated from three entries or more"):
         recon.solve(few, Fista(), stop=Discrepancy())
-    assert recon.solve(problem(noise="estimate"), Fista(), stop=MaxIterations(3) | Discrepancy(5.0)).status.good
+    assert recon.solve(
+        problem(noise="estimate"), Fista(), stop=MaxIterations(3) | Discrepancy(5.0)
+    ).status.good
     weighted = recon.WeightedLeastSquares(np.ones(12))
     with pytest.raises(
         ParameterError, match=r"Discrepancy needs LeastSquares, got WeightedLeastSquares. Use Change"

@@ -23,7 +23,7 @@ PACKAGES = sorted(p.parent for home in HOMES for p in home.glob("recon*/__init__
 FLOORS = [
     ["_version", "errors"],
     ["params", "arrays", "storage", "svd"],
-    ["operator", "differences", "constants", "fft", "indexing"],
+    ["operator", "differences", "constants", "fft"],
     [
         "algebra",
         "kronecker",

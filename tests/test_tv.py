@@ -9,8 +9,8 @@ import pytest
 from scipy.optimize import lsq_linear, minimize
 
 import recon
-from recon.derivatives import Gradient
 from recon.arrays import ArraySpec, as_numpy
+from recon.derivatives import Gradient
 from recon.errors import ParameterError, ShapeError
 from recon.linalg import dense
 from recon.priors import L1, L21, TV, Box, NonNegative

@@ -15,10 +15,11 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 from annotated_types import Gt
 
-from recon import L1, Problem, Solver, State, linalg
-from recon.arrays import Array, tmap, vdot
+from recon import L1, Operator, Problem, Solver, State, WeightedLeastSquares, linalg
+from recon.arrays import Array, as_numpy, members, real_like, tmap, vdot
 from recon.errors import CapabilityError
 from recon.operator import capability
 from recon.params import Doc
@@ -49,8 +50,8 @@ class Fista(Solver):
     Parameters
     ----------
     step_size
-        tau; by default 1 / (L ||A||^2) with the norm from :func:`recon.linalg.norm`. Convergence needs
-        tau <= 1 / (L ||A||^2).
+        tau; by default 1 / (L ||A||^2), or 1 / ||W^(1/2) A||^2 for weighted least squares, with the norm from
+        :func:`recon.linalg.norm`. Convergence needs no more than that.
     restart
         Restart the momentum where it points uphill (O'Donoghue and Candes 2015, gradient scheme). Much faster
         on most sparse problems; can be slower on ill-conditioned deblurring.
@@ -82,7 +83,11 @@ class Fista(Solver):
 
     @staticmethod
     def _step(problem: Problem, curvature: float) -> float:
-        square = curvature * linalg.norm(problem.operator, like=problem.data) ** 2
+        """1 / L, where L = ||W^(1/2) A||^2 for weighted least squares: max(W) ||A||^2 can be many times larger."""
+        operator, loss = problem.operator, problem.loss
+        if isinstance(loss, WeightedLeastSquares) and not _per_sample(loss.weights, operator):
+            operator, curvature = _Rooted(operator, loss.weights), 1.0
+        square = curvature * linalg.norm(operator, like=problem.data) ** 2
         return 1.0 / square if square > 0.0 else 1.0
 
     def step(self, problem: Problem, state: FistaState) -> FistaState:
@@ -115,6 +120,36 @@ class Fista(Solver):
     @classmethod
     def example(cls) -> Problem:
         return sparse_recovery(L1(0.02))
+
+
+class _Rooted(Operator):
+    """W^(1/2) A for the weights of a loss."""
+
+    def __init__(self, operator: Operator, weights: Any) -> None:
+        self.operator, self.roots = operator, tmap(lambda w: np.sqrt(as_numpy(w)), weights)
+        self.domain, self.codomain = operator.domain, operator.codomain
+
+    def _forward(self, x: Array) -> Array:
+        return self._rooted(self.operator @ x)
+
+    def _adjoint(self, y: Array) -> Array:
+        return self.operator.H @ self._rooted(y)
+
+    def _rooted(self, y: Array) -> Array:
+        roots = (
+            self.roots
+            if isinstance(self.roots, tuple) or not isinstance(y, tuple)
+            else (self.roots,) * len(y)
+        )
+        return tmap(lambda leaf, root: leaf * real_like(root, leaf), y, roots)
+
+
+def _per_sample(weights: Any, operator: Operator) -> bool:
+    """Whether the weights differ along batch axes, so that no one norm serves all samples."""
+    parts = weights if isinstance(weights, tuple) else (weights,) * len(members(operator.codomain))
+    return any(
+        np.ndim(as_numpy(w)) > spec.ndim for w, spec in zip(parts, members(operator.codomain), strict=True)
+    )
 
 
 def _ahead(momentum: float, new: Array, old: Array) -> Array:

@@ -106,7 +106,3 @@ class Convolution(ShiftInvariant):
         """A small instance: 9 x 8 pixels, a kernel of 3 x 4 with its centre off the middle."""
         kernel = np.array([[0.0, 0.1, 0.2, 0.0], [0.1, 0.4, 1.0, 0.1], [0.0, 0.1, 0.3, 0.05]])
         return cls(kernel, (9, 8), center="peak")
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.kernel.setflags(write=False)  # pickle forgets it

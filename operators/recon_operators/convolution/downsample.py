@@ -191,10 +191,6 @@ class BlurDownsample(Operator):
         kernel = np.array([[0.0, 0.1, 0.05], [0.2, 1.0, 0.3]])
         return cls(kernel, (12, 9), 3, how="sum", center="peak")
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.kernel.setflags(write=False)  # pickle forgets it
-
 
 def _per_axis(value: Any, ndim: int) -> tuple[int, ...] | None:
     """One number per axis, or None where there are more or fewer."""

@@ -144,8 +144,3 @@ class Multiband(Operator):
         y, x = np.indices((4, 4)) - 1
         wide = [np.exp(-(x**2 + y**2) / (2 * s**2)) for s in (0.9, 1.1)]
         return cls(np.array(wide), np.exp(-(x**2 + y**2)), np.array([0.4, 0.6]), (8, 6))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for array in (self.psfs, self.broad_psf, self.fractions):
-            array.setflags(write=False)  # pickle forgets it

@@ -86,8 +86,3 @@ class SeparableConvolution(ShiftInvariant):
     def example(cls) -> SeparableConvolution:
         """A small instance: 7 x 9 pixels, vectors of 3 and 4 entries."""
         return cls((np.array([0.25, 0.5, 0.3]), np.array([0.1, 0.4, 0.3, 0.2])), (7, 9), boundary="symmetric")
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for vector in self.kernels:
-            vector.setflags(write=False)  # pickle forgets it

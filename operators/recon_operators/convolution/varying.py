@@ -182,11 +182,6 @@ class VaryingConvolution(Operator):
         kernels /= kernels.sum(axis=(1, 2), keepdims=True)
         return cls(kernels, bilinear_weights([[0, 11], [0, 9]], (12, 10)), boundary="reflect")
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for array in (self.kernels, self.weights):
-            array.setflags(write=False)  # pickle forgets it
-
 
 def bilinear_weights(
     positions: Sequence[Sequence[float]], image_shape: Sequence[Annotated[int, Ge(1)]]

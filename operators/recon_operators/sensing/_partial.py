@@ -86,15 +86,11 @@ class PartialUnitary(Operator):
     def plan(self, xp: Any, device: Any, dtype: Any) -> _Plan:
         return _Plan(self, xp, device, dtype)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        state["rows"].setflags(write=False)  # pickle forgets it
-
 
 class _Plan:
     """Signs and rows in the library of the data.
 
-    Libraries other than NumPy scatter y by reading from y with a zero at its end (see `recon.indexing`).
+    Libraries other than NumPy scatter y by reading from y with a zero at its end.
     """
 
     def __init__(self, operator: PartialUnitary, xp: Any, device: Any, dtype: Any) -> None:

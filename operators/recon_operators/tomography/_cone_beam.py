@@ -132,10 +132,6 @@ class VolumeBeam(Operator):
 
         return bridge(type(self).__name__, 3, (xp, device, dtype), make)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        getattr(self, self._per_view).setflags(write=False)  # pickle forgets it
-
 
 def check_detector(beam: VolumeBeam) -> None:
     """Refuse a source in the plane of its detector: some ray would have no direction."""

@@ -119,10 +119,6 @@ class Scan(Operator):
         """
         return plot_geometry((self._sketch(check_view(type(self).__name__, view, self.angles.size)),))
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.angles.setflags(write=False)  # pickle forgets it
-
 
 def prepare(scan: Scan) -> None:
     """Put the angles of a new scan into their final form: a private, read-only float64 array."""
