@@ -103,7 +103,7 @@ class ParallelBeam(ParallelScan, Beam):
     Shapes: (N_y, N_x) -> (views, bins)
     Units: lengths in that of pixel_size, image in 1 / length, sinogram without unit, angles in radians.
     Cost: about 0.4 ns per pixel and view forward, 0.5 ns adjoint (float32, one core with 512-bit vectors);
-    memory about 40 bytes per ray.
+    memory about 40 bytes per ray and four padded copies of the image, kept for the next call.
     Source: P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572. Conventions:
     W. van Aarle et al., "Fast and flexible X-ray tomography using the ASTRA toolbox", Opt. Express 24 (2016)
     25129, doi:10.1364/OE.24.025129.
