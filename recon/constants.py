@@ -31,6 +31,10 @@ def constant(values: Any, owner: str) -> np.ndarray[Any, Any]:
     ArrayError
         When they are no numbers, or not finite.
     """
+    if isinstance(values, str):
+        raise ArrayError(
+            f"{owner} must be numbers, got {values!r}. Read the file first; in a run file write {{file = {values!r}}}."
+        )
     array = np.array(as_numpy(values))
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)

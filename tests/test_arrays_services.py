@@ -23,6 +23,10 @@ def test_constants_that_are_no_numbers_are_refused():
         constant(["a"], "A.values")
     with pytest.raises(ArrayError, match=r"A.values must be finite, got NaN or infinity"):
         constant([np.nan], "A.values")
+    with pytest.raises(
+        ArrayError, match=r"A.values must be numbers, got 'k.npy'. Read the file first; in a run"
+    ):
+        constant("k.npy", "A.values")
 
 
 @pytest.mark.parametrize(

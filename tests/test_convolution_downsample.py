@@ -180,7 +180,8 @@ def test_rubin_and_euclid():
     points = np.stack(np.meshgrid(places, places, indexing="ij"), -1).reshape(-1, 2)
     start = (Interpolate((32, 32), points) @ rubin).reshape(3, 64, 64) / 4
     fista = recon.get("solver", "fista")(restart=False)
-    curvature = 4 / noise[:3].min() ** 2 + (A.fractions**2).sum() / noise[3] ** 2  # max w ||A||^2 is 7 times that
+    # max w ||A||^2 is 7 times this
+    curvature = 4 / noise[:3].min() ** 2 + (A.fractions**2).sum() / noise[3] ** 2
     assert 0.9 / curvature <= fista.init(problem).step <= 1.1 / curvature
 
     def errors(x):
