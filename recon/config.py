@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from annotated_types import Ge, Gt, MinLen
@@ -31,6 +31,7 @@ from recon.operator import Operator
 from recon.params import Doc, Parameters, build, fields, nearest, short
 from recon.priors import Prior, Total
 from recon.problem import Problem
+from recon.selection import Name
 from recon.solver import Solver
 from recon.stopping import Change, Discrepancy, Gap, MaxIterations, MaxSeconds, Rule
 from recon.values import TABLES, from_file, make
@@ -89,6 +90,7 @@ class Run:
     folder: Path
     seed: int = 0
     title: str = ""
+    weight: Name | None = None  # the rule that chooses the factor of the prior
 
 
 def load_run(path: str | Path) -> Run:
@@ -120,12 +122,13 @@ def load_run(path: str | Path) -> Run:
     stopping = where.build("stopping", Stopping, table.get("stopping", {}))
     output = where.build("output", Output, table.get("output", {}))
     sample = _sample(table, where)
-    problem = _problem(table, sample, where)
+    priors, weight = _chosen_by_rule(table, where)
+    problem = _problem(table, priors, sample, where)
     solver = where.named("solver", table["solver"]) if "solver" in table else None
     with where.errors("stopping"):
         stopping.rule().check(problem)
     folder = (file.parent / output.folder).resolve()
-    return Run(file, table, problem, sample, solver, stopping, output, folder, seed, title)
+    return Run(file, table, problem, sample, solver, stopping, output, folder, seed, title, weight)
 
 
 # -- the parts -------------------------------------------------------------------------------------------
@@ -308,12 +311,28 @@ def _noise(data: Mapping[str, Any], where: _Where) -> Any:
     return float(noise)
 
 
-def _problem(table: Mapping[str, Any], sample: Sample, where: _Where) -> Problem:
-    loss: Loss = where.named("loss", table["loss"]) if "loss" in table else LeastSquares()
+def _chosen_by_rule(table: Mapping[str, Any], where: _Where) -> tuple[list[Any], Name | None]:
+    """The tables of the priors with numbers as weights, and the rule where one says ``weight = "auto"``."""
     given = table.get("prior", [])
-    priors: list[Prior] = [
-        where.named("prior", one) for one in (given if isinstance(given, list) else [given])
-    ]
+    tables = given if isinstance(given, list) else [given]
+    weights = [one["weight"] for one in tables if isinstance(one, dict) and "weight" in one]
+    rules = [weight for weight in weights if isinstance(weight, str)]
+    if not rules:
+        return tables, None
+    if rules[0] not in get_args(Name):
+        names = ", ".join(get_args(Name))
+        raise where.error("prior", f"weight must be a number or one of {names}", f"got {rules[0]!r}", "")
+    if len(weights) > 1:
+        rule = f"weight = {rules[0]!r} chooses one factor for all priors, so no other may have a weight"
+        raise where.error(
+            "prior", rule, f"got {len(weights)} weights", "Give numbers, or leave the others out."
+        )
+    return [{**one, "weight": 1.0} if one.get("weight") == rules[0] else one for one in tables], rules[0]  # type: ignore[return-value]
+
+
+def _problem(table: Mapping[str, Any], tables: list[Any], sample: Sample, where: _Where) -> Problem:
+    loss: Loss = where.named("loss", table["loss"]) if "loss" in table else LeastSquares()
+    priors: list[Prior] = [where.named("prior", one) for one in tables]
     prior = None if not priors else priors[0] if len(priors) == 1 else Total(tuple(priors))
     with where.errors("data"):
         problem = Problem(sample.operator, sample.data, None, LeastSquares(), sample.noise)

@@ -26,7 +26,7 @@ from recon.result import Result
 from recon.solver import Fit, Record, Solver, State, Status, relative_change
 from recon.stopping import Rule, as_rule
 
-__all__ = ["choose", "iterate", "solve"]
+__all__ = ["choose", "iterate", "select_weight", "solve"]
 
 log = logging.getLogger("recon")
 
@@ -162,18 +162,36 @@ def _with_chosen_weight(
             "Give the problem the prior with that weight."
         )
 
-    def reconstruct(trial: Problem, start: Array | None, iterations: int | None) -> tuple[Array, int]:
-        nearest, rule = x0 if start is None else start, stop if iterations is None else iterations
-        result = solve(trial, solver, stop=rule, x0=nearest, every=every, seed=seed)
-        return result.x, result.iterations
-
-    chosen = selection.choose_weight(problem, weight, reconstruct, seed=seed)
+    chosen = select_weight(problem, weight, solver, stop=stop, x0=x0, every=every, seed=seed)
     assert problem.prior is not None
     problem = dataclasses.replace(problem, prior=chosen.weight * problem.prior)
     result = solve(
         problem, solver, stop=stop, x0=chosen.x, history=history, observers=observers, every=every, seed=seed
     )
     return dataclasses.replace(result, provenance={**result.provenance, "weight": chosen.record()})
+
+
+def select_weight(
+    problem: Problem,
+    weight: selection.Name,
+    solver: Solver | None = None,
+    *,
+    stop: Rule | int | None = None,
+    x0: Array | None = None,
+    every: int = 20,
+    seed: int = 0,
+) -> selection.Selection:
+    """Choose the factor of a problem's prior, by quiet runs of ``solve`` with these arguments.
+
+    ``solve(problem, weight=...)`` is this and one more run. See :func:`recon.selection.choose_weight`.
+    """
+
+    def reconstruct(trial: Problem, start: Array | None, iterations: int | None) -> tuple[Array, int]:
+        nearest, rule = x0 if start is None else start, stop if iterations is None else iterations
+        result = solve(trial, solver, stop=rule, x0=nearest, every=every, seed=seed)
+        return result.x, result.iterations
+
+    return selection.choose_weight(problem, weight, reconstruct, seed=seed)
 
 
 def _check_problem(problem: Any) -> None:

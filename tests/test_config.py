@@ -301,6 +301,13 @@ MISTAKES = {
     FILE + "output = {picture = 1}": "[output] Output.picture must be true or false, got 1.",
     FILE + "output = {save_every = 0}": "[output] Output.save_every must be >= 1, got 0.",
     FILE + 'output = {dir = "a"}': "[output] Output has no parameter 'dir'.",
+    FILE + 'prior = {name = "l1", weight = "best"}': (
+        "[prior] weight must be a number or one of auto, discrepancy, sure, gcv, whiteness, lcurve, got 'best'."
+    ),
+    FILE + 'prior = [{name = "l1", weight = "auto"}, {name = "tv", weight = 1.0, ndim = 1}]': (
+        "[prior] weight = 'auto' chooses one factor for all priors, so no other may have a weight, got 2 weights. "
+        "Give numbers, or leave the others out."
+    ),
     FILE + "solver = {}": "[solver] must have a name, got none. `recon list solver` shows them.",
     FILE + "solver = {name = 3}": "[solver] must have a name, got 3.",
     FILE + 'solver = {name = "fisat"}': "[solver] There is no solver named 'fisat'. Did you mean 'fista'?",

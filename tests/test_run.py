@@ -378,3 +378,48 @@ def test_the_state_is_of_the_run_file(tmp_path):
     other = load_run(make(tmp_path, QUICK.replace('"fista"', '"pdhg"')))
     with pytest.raises(CheckpointError, match="must come from the same solver"):
         load_state(tmp_path / "s.npz", other.problem, other.solver)
+
+
+# -- a weight that the data choose ---------------------------------------------------------------------------
+
+CHOSEN = QUICK.replace("weight = 0.05", 'weight = "sure"').replace('key = "y"}', 'key = "y", noise = 0.01}')
+
+
+def test_a_rule_chooses_the_weight(run, tmp_path):
+    code, out, err = run(CHOSEN)
+    assert (code, err) == (0, "")
+    record = json.loads((tmp_path / "results" / "result.json").read_text())
+    said = record["provenance"]["weight"]
+    assert said["rule"] == "sure"
+    assert f"weight {said['weight']:.4g} chosen by sure, {len(said['path'])} tried" in out
+    assert listing(tmp_path / "results") == ["result.json", "result.npz"]
+    made = load_run(tmp_path / "run.toml")
+    again = recon.solve(made.problem, made.solver, weight=made.weight, stop=made.stopping.rule())
+    assert again.provenance["weight"]["weight"] == said["weight"]
+
+
+def test_resume_keeps_the_weight_that_was_chosen(run, tmp_path, monkeypatch):
+    rename = os.replace
+
+    def interrupt(source, target):
+        if Path(target).name == "result.npz":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recon.cli.run.os.replace", interrupt)
+        assert run(CHOSEN)[0] == 130
+    assert listing(tmp_path / "results") == ["state.npz", "weight.json"]
+    with monkeypatch.context() as patch:
+        patch.setattr("recon.driver.select_weight", None)  # must not be asked again
+        assert run(CHOSEN, "--resume")[0] == 0
+    assert run(CHOSEN, "--output", tmp_path / "straight")[0] == 0
+    with np.load(tmp_path / "results/result.npz") as a, np.load(tmp_path / "straight/result.npz") as b:
+        assert a["x"].tobytes() == b["x"].tobytes()
+    assert listing(tmp_path / "results") == ["result.json", "result.npz"]
+
+
+def test_a_rule_without_a_noise_level_is_one_sentence(run):
+    code, _, err = run(QUICK.replace("weight = 0.05", 'weight = "sure"'))
+    assert code == 2
+    assert err.startswith("Error: weight = 'sure' needs the noise level: Problem.noise must be a number")

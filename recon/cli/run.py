@@ -12,6 +12,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ from recon.errors import ConfigError, DataError, MissingExtraError, ReconError
 
 if TYPE_CHECKING:
     from recon.config import Run
+    from recon.problem import Problem
     from recon.result import Result
+    from recon.solver import Solver
 
 __all__ = ["command"]
 
@@ -130,7 +133,8 @@ def _execute(
         solver, fit = choose(run.problem)
         reason = f"chosen: {fit.reason}"
     saved = folder / "state.npz"
-    state = load_state(saved, run.problem, solver) if resume else None
+    problem, chosen = _with_weight(run, solver, folder / "weight.json", resume, quiet)
+    state = load_state(saved, problem, solver) if resume else None
     history = load_history(saved) if resume else ()
     keeper = SaveEvery(saved, run.output.save_every, at_end=False)
     observers: list[Observer] = [keeper, *_plugin_observers(), BetweenSteps()]
@@ -140,17 +144,41 @@ def _execute(
         observers.append(Progress(run.stopping.iterations))
     with _interruption(saved, command_line):
         how: dict[str, Any] = {"stop": run.stopping.rule(), "observers": observers, "seed": run.seed}
-        result = solve(run.problem, solver, state=state, history=history, **how)
+        result = solve(problem, solver, state=state, history=history, **how)
+        result = replace(result, provenance={**result.provenance, **chosen})
         try:
             record = {**_record(run, result), "resumed_from": None if state is None else state.iteration}
             _write(run, folder, result, record)
         except BaseException:  # the work is not lost: --resume writes the result without another step
             with contextlib.suppress(DataError):
-                save_state(saved, result.state, run.problem, solver, result.history)
+                save_state(saved, result.state, problem, solver, result.history)
             raise
-    with contextlib.suppress(FileNotFoundError):
-        saved.unlink()  # the result is safe: the state of the way there is not needed any more
+    for file in (saved, folder / "weight.json"):
+        file.unlink(missing_ok=True)  # the result is safe: the state of the way there is not needed any more
     return result, record
+
+
+def _with_weight(
+    run: Run, solver: Solver, kept: Path, resume: bool, quiet: bool
+) -> tuple[Problem, dict[str, Any]]:
+    """The problem with the weight that the run file's rule chooses, kept on disk for --resume; else as it is."""
+    from recon.driver import select_weight
+    from recon.storage import atomic
+
+    if run.weight is None:
+        return run.problem, {}
+    if resume and kept.exists():
+        record = json.loads(kept.read_text(encoding="utf-8"))
+    else:
+        record = select_weight(
+            run.problem, run.weight, solver, stop=run.stopping.rule(), seed=run.seed
+        ).record()
+        with atomic(kept) as temporary:
+            temporary.write_text(json.dumps(record), encoding="utf-8")
+    if not quiet:
+        click.echo(f"weight {record['weight']:.4g} chosen by {record['rule']}, {len(record['path'])} tried")
+    assert run.problem.prior is not None
+    return replace(run.problem, prior=record["weight"] * run.problem.prior), {"weight": record}
 
 
 def _plugin_observers() -> list[Any]:
