@@ -199,7 +199,7 @@ def test_bench_compares_the_same_things():
                 other = np.asarray(peer()).reshape(ours.shape)
                 assert np.linalg.norm(ours - other) <= 1e-5 * np.linalg.norm(other), (case.name, name)
                 compared += 1
-    assert compared >= 11
+    assert compared >= 9  # those of NumPy alone
 
 
 BAD = {

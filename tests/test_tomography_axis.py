@@ -127,7 +127,7 @@ def test_error_texts():
     with pytest.raises(ArrayError, match="find_axis angles must be finite, got NaN"):
         find_axis(data, np.where(angles > 3, np.nan, angles))
     for wrong, text in (
-        ("abc", "got dtype <U3"),
+        ("abc", "must be numbers, got 'abc'"),
         ([], r"got \[\]. Give one a view"),
         (1j * angles, "must be real numbers in radians, got an"),
     ):
