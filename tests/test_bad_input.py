@@ -60,7 +60,7 @@ def fails(tmp_path, capsys, monkeypatch):
             "[solver] There is no solver named 'fistula'. Did you mean 'fista'?",
         ),
         (LASSO.replace("0.05", "'high'"), "[prior] weight must be a number or one of"),
-        (LASSO.replace("0.05", "-1"), "[prior] weight must be a number or one of >= 0, got -1"),
+        (LASSO.replace("0.05", "-1"), "[prior] L1.weight must be >= 0, got -1"),
         (
             "[data\n",
             "run.toml must be a TOML file, got a fault: Expected ']' at the end of a table declaration",
