@@ -38,6 +38,7 @@ __all__ = [
     "members",
     "namespace",
     "norm",
+    "per_member",
     "random_normal",
     "real_like",
     "size",
@@ -124,6 +125,11 @@ def tmap(function: Callable[..., Any], *xs: Array) -> Array:
     if isinstance(xs[0], tuple):
         return tuple(function(*parts) for parts in zip(*xs, strict=True))
     return function(*xs)
+
+
+def per_member(value: Any, x: Array) -> Any:
+    """A value for each member of x: itself, or one copy per member where x is a tuple and the value is none."""
+    return (value,) * len(x) if isinstance(x, tuple) and not isinstance(value, tuple) else value
 
 
 def namespace(*xs: Array) -> Any:

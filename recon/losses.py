@@ -20,7 +20,18 @@ import numpy as np
 from annotated_types import Ge
 from array_api_compat import is_array_api_obj
 
-from recon.arrays import Array, as_numpy, device_of, is_complex, leaves, namespace, real_like, tmap, vdot
+from recon.arrays import (
+    Array,
+    as_numpy,
+    device_of,
+    is_complex,
+    leaves,
+    namespace,
+    per_member,
+    real_like,
+    tmap,
+    vdot,
+)
 from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.operator import capability
 from recon.params import Doc, Parameters
@@ -53,7 +64,7 @@ def loss_prox_conjugate(loss: Loss, v: Array, s: Any, data: Array) -> Array:
     if own:
         return own(v, s, data)
     prox: Any = loss.prox  # type: ignore[attr-defined]
-    steps = _steps(s, v)
+    steps = per_member(s, v)
     inner = prox(tmap(lambda leaf, step: leaf / step, v, steps), tmap(lambda step: 1.0 / step, steps), data)
     return tmap(lambda leaf, part, step: leaf - step * part, v, inner, steps)
 
@@ -74,20 +85,15 @@ class LeastSquares(Parameters, Loss):
 
     def prox(self, v: Array, t: Any, data: Array) -> Array:
         """(v + t y) / (1 + t)."""
-        return tmap(lambda leaf, y, step: (leaf + step * y) / (1.0 + step), v, data, _steps(t, v))
+        return tmap(lambda leaf, y, step: (leaf + step * y) / (1.0 + step), v, data, per_member(t, v))
 
     def prox_conjugate(self, v: Array, s: Any, data: Array) -> Array:
         """(v - s y) / (1 + s)."""
-        return tmap(lambda leaf, y, step: (leaf - step * y) / (1.0 + step), v, data, _steps(s, v))
+        return tmap(lambda leaf, y, step: (leaf - step * y) / (1.0 + step), v, data, per_member(s, v))
 
     @classmethod
     def example(cls) -> LeastSquares:
         return cls()
-
-
-def _steps(s: Any, v: Array) -> Any:
-    """A step as one per tuple member."""
-    return tuple(s for _ in v) if isinstance(v, tuple) and not isinstance(s, tuple) else s
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +144,11 @@ class WeightedLeastSquares(Parameters, Loss):
         def pull(w: Any, p: Any, y: Any, step: Any) -> Any:
             return (p + step * w * y) / (1.0 + step * w)
 
-        return tmap(pull, self._like(v), v, data, _steps(t, v))
+        return tmap(pull, self._like(v), v, data, per_member(t, v))
 
     def _like(self, x: Array) -> Any:
         """The weights in the library and precision of x; converted only where they differ."""
-        return tmap(_weights_like, _steps(self.weights, x), x)
+        return tmap(_weights_like, per_member(self.weights, x), x)
 
     @classmethod
     def example(cls) -> WeightedLeastSquares:
@@ -223,7 +229,7 @@ class Poisson(Parameters, Loss):
             safe = xp.where(a < 0, d - a, xp.ones_like(a))
             return xp.where(a < 0, 2.0 * step * y / safe, 0.5 * (a + d)) - self.background
 
-        return tmap(root, v, data, _steps(t, v))
+        return tmap(root, v, data, per_member(t, v))
 
     @classmethod
     def example(cls) -> Poisson:

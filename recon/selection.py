@@ -27,7 +27,19 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from recon._searching import least, root
-from recon.arrays import Array, as_numpy, from_numpy, is_complex, leaves, norm, random_normal, tmap, vdot
+from recon.arrays import (
+    Array,
+    as_numpy,
+    from_numpy,
+    is_complex,
+    leaves,
+    members,
+    norm,
+    per_member,
+    random_normal,
+    tmap,
+    vdot,
+)
 from recon.errors import CapabilityError, ParameterError
 from recon.fft import fftn
 from recon.linalg import axpy
@@ -155,6 +167,7 @@ class _Search:
         self.moved: dict[float, Array] = {}
         self.iterations: dict[float, int] = {}
         self.trials: list[Trial] = []
+        self._latest: tuple[float, Array] | None = None
         rng = np.random.default_rng(seed)
         draws = random_normal(problem.operator.codomain, problem.data, rng, problem.batch)
         self.signs = tmap(_signs, draws)
@@ -170,17 +183,23 @@ class _Search:
         assert self.problem.prior is not None
         return replace(self.problem, data=data, prior=weight * self.problem.prior)
 
+    def prediction(self, weight: float) -> Array:
+        """A x, of the last weight kept: misfit and response both ask for it."""
+        if self._latest is None or self._latest[0] != weight:
+            self._latest = weight, self.problem.operator @ self.image(weight)
+        return self._latest[1]
+
     def residual(self, weight: float) -> Array:
-        return axpy(-1.0, self.problem.data, self.problem.operator @ self.image(weight))
+        return axpy(-1.0, self.problem.data, self.prediction(weight))
 
     def response(self, weight: float, step: float, variance: Any = 1.0) -> float:
         """<v b, A x(y + e b) - A x(y)> / e: the trace of v d(A x) / dy, estimated with one step e."""
-        operator, image = self.problem.operator, self.image(weight)
+        prediction = self.prediction(weight)
         problem = self._at(weight, axpy(step, self.signs, self.problem.data))
         moved, _ = self.reconstruct(problem, _nearest(self.moved, weight), self.iterations[weight])
         self.moved[weight] = moved
-        change = axpy(-1.0, operator @ image, operator @ moved)
-        probe = tmap(lambda b, v: b * v, self.signs, _spread(variance, change))
+        change = axpy(-1.0, prediction, self.problem.operator @ moved)
+        probe = tmap(lambda b, v: b * v, self.signs, per_member(variance, change))
         return vdot(probe, change).real / step
 
     def natural(self) -> float:
@@ -245,7 +264,8 @@ def _whiteness(search: _Search) -> float:
     def score(weight: float) -> float:
         residual = search.residual(weight)
         parts = [
-            _flatness(leaf, one.ndim) for leaf, one in zip(leaves(residual), _specs(search), strict=True)
+            _flatness(leaf, one.ndim)
+            for leaf, one in zip(leaves(residual), members(search.problem.operator.codomain), strict=True)
         ]
         return search.note(weight, norm(residual), sum(parts))
 
@@ -306,15 +326,6 @@ def _flatness(leaf: Any, ndim: int) -> float:
     values = values.astype(np.result_type(values, np.float64)) / largest  # fourth powers follow
     power = np.abs(fftn(values, tuple(range(-ndim, 0)))) ** 2
     return float((power**2).mean() / power.mean() ** 2)
-
-
-def _specs(search: _Search) -> tuple[Any, ...]:
-    codomain = search.problem.operator.codomain
-    return codomain if isinstance(codomain, tuple) else (codomain,)
-
-
-def _spread(sigma: Any, like: Array) -> Array:
-    return tuple(sigma for _ in like) if isinstance(like, tuple) and not isinstance(sigma, tuple) else sigma
 
 
 def _count(x: Array) -> int:

@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Gt
 
-from recon import L1, Operator, Problem, Solver, State, WeightedLeastSquares, linalg
-from recon.arrays import Array, as_numpy, members, real_like, tmap, vdot
+from recon import L1, Diagonal, Operator, Problem, Solver, State, WeightedLeastSquares, block_diag, linalg
+from recon.arrays import Array, as_numpy, leaves, members, per_member, tmap, vdot
 from recon.errors import CapabilityError
 from recon.operator import capability
 from recon.params import Doc
@@ -85,8 +85,9 @@ class Fista(Solver):
     def _step(problem: Problem, curvature: float) -> float:
         """1 / L, where L = ||W^(1/2) A||^2 for weighted least squares: max(W) ||A||^2 can be many times larger."""
         operator, loss = problem.operator, problem.loss
-        if isinstance(loss, WeightedLeastSquares) and not _per_sample(loss.weights, operator):
-            operator, curvature = _Rooted(operator, loss.weights), 1.0
+        root = _rooted(loss.weights, operator.codomain) if isinstance(loss, WeightedLeastSquares) else None
+        if root is not None:
+            operator, curvature = root @ operator, 1.0
         square = curvature * linalg.norm(operator, like=problem.data) ** 2
         return 1.0 / square if square > 0.0 else 1.0
 
@@ -122,34 +123,14 @@ class Fista(Solver):
         return sparse_recovery(L1(0.02))
 
 
-class _Rooted(Operator):
-    """W^(1/2) A for the weights of a loss."""
-
-    def __init__(self, operator: Operator, weights: Any) -> None:
-        self.operator, self.roots = operator, tmap(lambda w: np.sqrt(as_numpy(w)), weights)
-        self.domain, self.codomain = operator.domain, operator.codomain
-
-    def _forward(self, x: Array) -> Array:
-        return self._rooted(self.operator @ x)
-
-    def _adjoint(self, y: Array) -> Array:
-        return self.operator.H @ self._rooted(y)
-
-    def _rooted(self, y: Array) -> Array:
-        roots = (
-            self.roots
-            if isinstance(self.roots, tuple) or not isinstance(y, tuple)
-            else (self.roots,) * len(y)
-        )
-        return tmap(lambda leaf, root: leaf * real_like(root, leaf), y, roots)
-
-
-def _per_sample(weights: Any, operator: Operator) -> bool:
-    """Whether the weights differ along batch axes, so that no one norm serves all samples."""
-    parts = weights if isinstance(weights, tuple) else (weights,) * len(members(operator.codomain))
-    return any(
-        np.ndim(as_numpy(w)) > spec.ndim for w, spec in zip(parts, members(operator.codomain), strict=True)
-    )
+def _rooted(weights: Any, codomain: Any) -> Operator | None:
+    """W^(1/2), or None where the weights differ along batch axes, so that no one norm serves all samples."""
+    shared = per_member(weights, codomain)
+    parts = list(zip(map(as_numpy, leaves(shared)), members(codomain), strict=True))
+    if any(np.ndim(w) > spec.ndim for w, spec in parts):
+        return None
+    roots = [Diagonal(np.sqrt(w), spec.shape, spec.kind) for w, spec in parts]
+    return block_diag(*roots) if isinstance(codomain, tuple) else roots[0]
 
 
 def _ahead(momentum: float, new: Array, old: Array) -> Array:

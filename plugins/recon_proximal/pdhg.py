@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from annotated_types import Gt, Interval
 
 from recon import TV, NonNegative, Problem, Solver, State
-from recon.arrays import Array, leaves, namespace, norm, tmap, zeros
+from recon.arrays import Array, leaves, namespace, norm, per_member, tmap, zeros
 from recon.errors import CapabilityError
 from recon.linalg import absolute_sums
 from recon.linalg import norm as operator_norm
@@ -99,8 +99,8 @@ class Pdhg(Solver):
         prediction = problem.operator @ x
         tau, sigmas = _steps(problem, splits, rest)
         zero = tmap(lambda leaf: 0 * leaf, prediction)
-        zeros = tuple(tmap(lambda leaf: 0 * leaf, k @ x) for _, k in splits)
-        state = PdhgState(0, x, x, x, zero, prediction, prediction, zeros, tau, sigmas[0], sigmas[1:], 1.0)
+        duals = tuple(tmap(lambda leaf: 0 * leaf, k @ x) for _, k in splits)
+        state = PdhgState(0, x, x, x, zero, prediction, prediction, duals, tau, sigmas[0], sigmas[1:], 1.0)
         state = _rebalanced(state, self.balance or 1.0)
         dual, duals = _dual_step(problem, state, x, prediction)
         return replace(state, dual=dual, duals=duals)
@@ -110,7 +110,7 @@ class Pdhg(Solver):
         slope = problem.operator.H @ state.dual
         for (_, operator), dual in zip(splits, state.duals, strict=True):
             slope = tmap(lambda a, b: a + b, slope, operator.H @ dual)
-        x = tmap(lambda u, s, t: u - t * s, state.relaxed, slope, _spread(state.tau, state.relaxed))
+        x = tmap(lambda u, s, t: u - t * s, state.relaxed, slope, per_member(state.tau, state.relaxed))
         if rest is not None:
             x = rest.prox(x, state.tau)  # type: ignore[attr-defined]
         prediction = problem.operator @ x
@@ -159,11 +159,11 @@ def _dual_step(
     """y from v and 2 x - u; A is linear, so its share comes from predictions at hand."""
     splits, _ = parts(problem, "Pdhg")
     ahead = tmap(_extrapolated, prediction, state.relaxed_prediction)
-    dual = tmap(_ascended, state.dual, _spread(state.sigma, state.dual), ahead)
+    dual = tmap(_ascended, state.dual, per_member(state.sigma, state.dual), ahead)
     dual = loss_prox_conjugate(problem.loss, dual, state.sigma, problem.data)
     ahead, duals = tmap(_extrapolated, x, state.relaxed), []
     for (outer, operator), old, sigma in zip(splits, state.duals, state.sigmas, strict=True):
-        new = tmap(_ascended, old, _spread(sigma, old), operator @ ahead)
+        new = tmap(_ascended, old, per_member(sigma, old), operator @ ahead)
         duals.append(prox_conjugate(outer, new, sigma))
     return dual, tuple(duals)
 
@@ -216,10 +216,10 @@ def _sums_or_norm(problem: Problem) -> tuple[Any, Any]:
     if capability(operator, "absolute_sums"):
         rows, columns = absolute_sums(operator, data)
         ones = tmap(lambda leaf: leaf + 1.0, zeros(operator.domain, data))
-        missing = tmap(lambda total, r: abs(total - r), operator @ ones, _spread(rows, data))
+        missing = tmap(lambda total, r: abs(total - r), operator @ ones, per_member(rows, data))
         if all(
             _largest(m) <= 1e-3 * _largest(r)
-            for m, r in zip(leaves(missing), leaves(_spread(rows, data)), strict=True)
+            for m, r in zip(leaves(missing), leaves(per_member(rows, data)), strict=True)
         ):
             return rows, columns
     size = operator_norm(operator, like=data)
@@ -242,11 +242,6 @@ def _divided(numerator: float, sums: Any) -> Any:
 
 def _largest(sums: Any) -> float:
     return float(namespace(sums).max(sums)) if hasattr(sums, "shape") else float(sums)
-
-
-def _spread(step: Any, x: Array) -> Any:
-    """One step per tuple member."""
-    return tuple(step for _ in x) if isinstance(x, tuple) and not isinstance(step, tuple) else step
 
 
 def _extrapolated(now: Any, before: Any) -> Any:
@@ -280,7 +275,7 @@ def _rebalanced(state: PdhgState, balance: float) -> PdhgState:
 
 def _scaled_norm(x: Array, step: Any) -> float:
     """||x / sqrt(step)||: the length of x in the metric of its step."""
-    return norm(tmap(lambda leaf, s: leaf / s**0.5, x, _spread(step, x)))
+    return norm(tmap(lambda leaf, s: leaf / s**0.5, x, per_member(step, x)))
 
 
 def _travelled_balance(state: PdhgState) -> float:
