@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from recon.algebra import Diagonal, Identity, Matrix
     from recon.arrays import ArraySpec
+    from recon.balls import L1Ball, ResidualBall
     from recon.dataset import Dataset, Sample
     from recon.derivatives import FiniteDifference, Gradient
     from recon.driver import iterate, solve
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "algebra": ("Diagonal", "Identity", "Matrix"),
     "arrays": ("ArraySpec",),
+    "balls": ("L1Ball", "ResidualBall"),
     "dataset": ("Dataset", "Sample"),
     "derivatives": ("FiniteDifference", "Gradient"),
     "driver": ("iterate", "solve"),
@@ -102,6 +104,7 @@ __all__ = [
     "Gradient",
     "Identity",
     "Kronecker",
+    "L1Ball",
     "LeastSquares",
     "Loss",
     "Matrix",
@@ -113,6 +116,7 @@ __all__ = [
     "Poisson",
     "Prior",
     "Problem",
+    "ResidualBall",
     "Result",
     "Sample",
     "Simplex",

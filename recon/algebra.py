@@ -60,6 +60,10 @@ class Identity(Operator):
         """Exactly 1."""
         return 1.0
 
+    def row_scale(self) -> float:
+        """1."""
+        return 1.0
+
     def absolute_sums(self, like: Array) -> tuple[Any, Any]:
         """1 in every row and column."""
         ones = tuple(1.0 for _ in self.spec) if isinstance(self.spec, tuple) else 1.0
@@ -150,6 +154,14 @@ class Diagonal(Operator):
     def norm_bound(self) -> float:
         """max |d|, exactly the norm."""
         return float(np.abs(self.values).max())
+
+    @property
+    def row_scale(self) -> Callable[[], float]:
+        """|d|^2, where it is the same everywhere, to rounding."""
+        size = np.abs(self.values)
+        if size.max() - size.min() > 4 * np.finfo(size.dtype).eps * size.max():
+            raise AttributeError("row_scale")
+        return lambda: float(size.max()) ** 2
 
     def normal(self, x: Array) -> Array:
         """|d|^2 x."""

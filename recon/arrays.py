@@ -28,6 +28,7 @@ __all__ = [
     "Spec",
     "as_numpy",
     "batch_of",
+    "broadcasts",
     "check_array",
     "clip",
     "device_of",
@@ -239,6 +240,12 @@ def batch_of(x: Array, spec: Spec) -> tuple[int, ...]:
     """The batch axes of an array that is known to fit the spec."""
     leaf, first = leaves(x)[0], members(spec)[0]
     return tuple(leaf.shape[: leaf.ndim - first.ndim])
+
+
+def broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of that shape stands for one of the target's: its axes match the last ones, or are 1."""
+    tail = target[len(target) - len(shape) :]
+    return len(shape) <= len(target) and all(n in (1, m) for n, m in zip(shape, tail, strict=True))
 
 
 def vdot(x: Array, y: Array) -> complex | float:

@@ -1,7 +1,10 @@
-"""An operator's own numbers: kept once as a read-only NumPy array, and carried to wherever the data are.
+"""Own numbers of operators, losses and priors: kept once, and carried to wherever the data are.
 
-constant(values, owner)            a private, read-only, finite floating copy, for a field of an operator
+constant(values, owner)            a private, read-only, finite floating copy in NumPy, for a field of an operator
 follow(values, xp, device, dtype)  the same numbers in the library, device and precision of the data
+
+frozen(values)                     a private copy in the library it came in, for weights of a loss or a prior
+real_as(values, x)                 the same real numbers in the library, device and precision of x
 """
 
 from __future__ import annotations
@@ -9,11 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 
-from recon.arrays import as_numpy
+from recon.arrays import as_numpy, device_of, namespace, real_like
 from recon.errors import ArrayError
 
-__all__ = ["constant", "follow"]
+__all__ = ["constant", "follow", "frozen", "real_as"]
 
 
 def constant(values: Any, owner: str) -> np.ndarray[Any, Any]:
@@ -64,3 +68,19 @@ def follow(values: np.ndarray[Any, Any], xp: Any, device: Any, dtype: Any) -> An
         ("c", False): "complex128",
     }
     return xp.asarray(values.astype(kind[values.dtype.kind, single]), device=device)
+
+
+def frozen(values: Any) -> Any:
+    """A copy that later changes of the caller's array do not reach; what is no array becomes one of NumPy."""
+    if not isinstance(values, np.ndarray):
+        return namespace(values).asarray(values, copy=True) if is_array_api_obj(values) else np.array(values)
+    copy = values.copy()
+    copy.setflags(write=False)
+    return copy
+
+
+def real_as(values: Any, x: Any) -> Any:
+    """Real numbers in the library, device and precision of x; converted only where they differ."""
+    real = real_like(0.0, x).dtype
+    same = type(values) is type(x) and values.dtype == real and device_of(values) == device_of(x)
+    return values if same else real_like(as_numpy(values), x)

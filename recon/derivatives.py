@@ -29,19 +29,21 @@ __all__ = ["FiniteDifference", "Gradient"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gradient(Operator):
-    """Forward differences along every axis of the sample, with Neumann boundary (the last difference is 0).
+    """Forward differences along every axis of an image, with Neumann boundary (the last difference is 0).
 
     Parameters
     ----------
     image_shape
-        The sample's axes, all of which are differentiated: 1 to 3 of them.
+        The sample's axes.
     kind
         ``"real"`` or ``"complex"``.
+    ndim
+        How many of the last axes are differentiated, 1 to 3; axes in front of these hold channels. By default all.
 
     Notes
     -----
     Formula: (G x)[k, i] = x[i + 1 along axis k] - x[i], and 0 in the last line of axis k
-    Shapes: (n1, ..., nd) -> (d, n1, ..., nd)
+    Shapes: (n1, ..., nd) -> (d, n1, ..., nd), with channels (c, n1, ..., nd) -> (c, d, n1, ..., nd)
     Units: those of x, per sample; divide by the spacing for a derivative
     Cost: d passes over the data each way, no temporary with NumPy; ||G||^2 <= 4 d
     Source: A. Chambolle, J. Math. Imaging Vis. 20 (2004) 89, section 2, doi:10.1023/B:JMIV.0000011325.36760.1e
@@ -49,28 +51,43 @@ class Gradient(Operator):
 
     image_shape: tuple[int, ...]
     kind: Kind = "real"
+    ndim: int | None = None
 
     def __post_init__(self) -> None:
         domain = ArraySpec(self.image_shape, self.kind)
-        if not 1 <= domain.ndim <= 3:
+        ndim = domain.ndim if self.ndim is None else self.ndim
+        if self.ndim is None and not 1 <= ndim <= 3:
             raise ShapeError(f"Gradient.image_shape must have 1 to 3 axes, got {domain.shape}.")
-        codomain = ArraySpec((domain.ndim, *domain.shape), self.kind)
-        for name, value in (("image_shape", domain.shape), ("domain", domain), ("codomain", codomain)):
+        if not 1 <= ndim <= min(3, domain.ndim):
+            raise ShapeError(f"Gradient.ndim must be 1 to 3 and at most {domain.ndim} axes, got {ndim}.")
+        split = domain.ndim - ndim
+        codomain = ArraySpec((*domain.shape[:split], ndim, *domain.shape[split:]), self.kind)
+        for name, value in (
+            ("image_shape", domain.shape),
+            ("ndim", ndim),
+            ("domain", domain),
+            ("codomain", codomain),
+        ):
             object.__setattr__(self, name, value)
 
+    @property
+    def _axes(self) -> int:
+        assert self.ndim is not None  # the constructor has put a number
+        return self.ndim
+
     def _forward(self, x: Array) -> Array:
-        return gradient(x, len(self.image_shape))
+        return gradient(x, self._axes)
 
     def _adjoint(self, y: Array) -> Array:
-        return gradient_adjoint(y, len(self.image_shape))
+        return gradient_adjoint(y, self._axes)
 
     def absolute_sums(self, like: Array) -> tuple[float, float]:
         """At most 2 in a row, and 2 d in a column."""
-        return 2.0, 2.0 * len(self.image_shape)
+        return 2.0, 2.0 * self._axes
 
     def norm_bound(self) -> float:
         """2 sqrt(d), certified; reached as the image grows."""
-        return 2.0 * math.sqrt(sum(1 for n in self.image_shape if n > 1))
+        return 2.0 * math.sqrt(sum(1 for n in self.image_shape[-self._axes :] if n > 1))
 
     @classmethod
     def example(cls) -> Gradient:

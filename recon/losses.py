@@ -18,20 +18,19 @@ from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge
-from array_api_compat import is_array_api_obj
 
 from recon.arrays import (
     Array,
     as_numpy,
-    device_of,
+    broadcasts,
     is_complex,
     leaves,
     namespace,
     per_member,
-    real_like,
     tmap,
     vdot,
 )
+from recon.constants import frozen, real_as
 from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.operator import capability
 from recon.params import Doc, Parameters
@@ -40,7 +39,11 @@ __all__ = ["LeastSquares", "Loss", "Poisson", "WeightedLeastSquares", "loss_prox
 
 
 class Loss(ABC):
-    """Base of all losses; ``prox`` and ``prox_conjugate`` are optional and found by looking."""
+    """Base of all losses; other methods are optional and found by looking.
+
+    ``prox`` and ``prox_conjugate``; for certificates ``conjugate(v, y)`` = sup_p Re<v, p> - value(p, y), infinite
+    outside its domain, and where that is not everything ``gauge(v, y)``, the least r >= 0 with v / r inside.
+    """
 
     @abstractmethod
     def value(self, prediction: Array, data: Array) -> float:
@@ -91,6 +94,10 @@ class LeastSquares(Parameters, Loss):
         """(v - s y) / (1 + s)."""
         return tmap(lambda leaf, y, step: (leaf - step * y) / (1.0 + step), v, data, per_member(s, v))
 
+    def conjugate(self, v: Array, data: Array) -> float:
+        """1/2 ||v||^2 + Re<v, y>."""
+        return 0.5 * vdot(v, v).real + vdot(v, data).real
+
     @classmethod
     def example(cls) -> LeastSquares:
         return cls()
@@ -109,7 +116,7 @@ class WeightedLeastSquares(Parameters, Loss):
     weights: Annotated[Any, Doc("array like the data, >= 0; inverse variance of each entry")]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", tmap(_frozen, self.weights))
+        object.__setattr__(self, "weights", tmap(frozen, self.weights))
         for leaf in leaves(self.weights):
             values = as_numpy(leaf)
             if values.dtype.kind not in "fiu" or not np.isfinite(values).all() or (values < 0).any():
@@ -122,7 +129,7 @@ class WeightedLeastSquares(Parameters, Loss):
         parts = leaves(data)
         weights = self.weights if isinstance(self.weights, tuple) else tuple(self.weights for _ in parts)
         shapes = [tuple(np.shape(as_numpy(w))) for w in weights]
-        if len(weights) != len(parts) or not all(map(_broadcasts, shapes, (tuple(y.shape) for y in parts))):
+        if len(weights) != len(parts) or not all(map(broadcasts, shapes, (tuple(y.shape) for y in parts))):
             raise ShapeError(
                 "WeightedLeastSquares.weights must have the shape of the data, "
                 f"{', '.join(str(tuple(y.shape)) for y in parts)}, got {', '.join(map(str, shapes))}."
@@ -146,33 +153,25 @@ class WeightedLeastSquares(Parameters, Loss):
 
         return tmap(pull, self._like(v), v, data, per_member(t, v))
 
+    def conjugate(self, v: Array, data: Array) -> float:
+        """sum |v|^2 / (2 w) + Re<v, y>; infinite where w = 0 and v is not."""
+
+        def square(w: Any, leaf: Any) -> float:
+            xp = namespace(leaf)
+            w = xp.broadcast_to(w, leaf.shape)
+            if bool(xp.any((w == 0) & (leaf != 0))):
+                return math.inf
+            return 0.5 * float(xp.sum(xp.abs(leaf) ** 2 / xp.where(w > 0, w, xp.ones_like(w))))
+
+        return sum(map(square, leaves(self._like(v)), leaves(v))) + vdot(v, data).real
+
     def _like(self, x: Array) -> Any:
         """The weights in the library and precision of x; converted only where they differ."""
-        return tmap(_weights_like, per_member(self.weights, x), x)
+        return tmap(real_as, per_member(self.weights, x), x)
 
     @classmethod
     def example(cls) -> WeightedLeastSquares:
         return cls(np.array([1.0, 0.5, 2.0, 0.0]))
-
-
-def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    tail = target[len(target) - len(shape) :]
-    return len(shape) <= len(target) and all(n in (1, m) for n, m in zip(shape, tail, strict=True))
-
-
-def _frozen(w: Any) -> Any:
-    """A copy that later changes of the caller's array do not reach."""
-    if not isinstance(w, np.ndarray):
-        return namespace(w).asarray(w, copy=True) if is_array_api_obj(w) else np.array(w)
-    copy = w.copy()
-    copy.setflags(write=False)
-    return copy
-
-
-def _weights_like(w: Any, x: Any) -> Any:
-    real = real_like(0.0, x).dtype
-    same = type(w) is type(x) and w.dtype == real and device_of(w) == device_of(x)
-    return w if same else real_like(as_numpy(w), x)
 
 
 @dataclass(frozen=True)
@@ -218,6 +217,23 @@ class Poisson(Parameters, Loss):
             return 1.0 - xp.where(counted, y / mean, xp.zeros_like(p))
 
         return tmap(one, prediction, data)
+
+    def gauge(self, v: Array, data: Array) -> float:
+        """max v: the conjugate is finite below 1."""
+        return max(0.0, *(float(namespace(leaf).max(leaf)) for leaf in leaves(v)))
+
+    def conjugate(self, v: Array, data: Array) -> float:
+        """sum -b v - y log(1 - v); infinite where v > 1, or v = 1 and y > 0."""
+
+        def one(leaf: Any, y: Any) -> float:
+            xp = namespace(leaf)
+            counted, left = y > 0, 1.0 - leaf
+            if bool(xp.any(left < 0)) or bool(xp.any(counted & (left <= 0))):
+                return math.inf
+            logs = xp.log(xp.where(counted, left, xp.ones_like(left)))
+            return -float(xp.sum(self.background * leaf + y * logs))
+
+        return sum(map(one, leaves(v), leaves(data)))
 
     def prox(self, v: Array, t: Any, data: Array) -> Array:
         """Positive root w = p + b of w^2 + (t - v - b) w - t y = 0, in the form without cancellation."""

@@ -5,7 +5,8 @@
 
 An operator is an immutable, picklable description of a linear map between two specs. It knows no solver, no
 norm estimator and no concrete operator. What an operator can do beyond the two products (``normal``,
-``norm_bound``, ``data_prox``, ``pinv``, ``svd``, ``factors``) are methods that a caller finds by looking.
+``norm_bound``, ``row_scale``, ``column_scale``, ``data_prox``, ``pinv``, ``svd``, ``factors``) are methods that a
+caller finds by looking.
 """
 
 from __future__ import annotations
@@ -155,6 +156,11 @@ def capability(owner: Any, name: str) -> Callable[..., Any] | None:
     return method if callable(method) else None
 
 
+def _numbers(spec: Spec) -> int:
+    """How many real numbers a sample is."""
+    return sum((2 if one.kind == "complex" else 1) * one.size for one in members(spec))
+
+
 def _scalar(value: Any) -> complex | float:
     number = complex(value)
     return number if number.imag else number.real
@@ -187,6 +193,16 @@ class Adjoint(Operator):
     def norm_bound(self) -> Callable[[], float]:
         """Certified upper bound on the norm, where the operator has one."""
         return self.operator.norm_bound  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def row_scale(self) -> Callable[[], float]:
+        """The ``column_scale`` of the operator, where A^H A = c I; of a square one it is the ``row_scale``."""
+        columns = capability(self.operator, "column_scale")
+        if columns:
+            return columns
+        if _numbers(self.domain) != _numbers(self.codomain):
+            raise AttributeError("row_scale")
+        return self.operator.row_scale  # type: ignore[attr-defined, no-any-return]
 
     @property
     def absolute_sums(self) -> Callable[[Array], tuple[Any, Any]]:
@@ -247,6 +263,12 @@ class Product(Operator):
         return lambda: left() * right()
 
     @property
+    def row_scale(self) -> Callable[[], float]:
+        """Product of the two, where both have one."""
+        left, right = self.left.row_scale, self.right.row_scale  # type: ignore[attr-defined]
+        return lambda: left() * right()
+
+    @property
     def normal(self) -> Callable[[Array], Array]:
         """B^H (A^H A) B, where the left operator has a ``normal``."""
         middle = self.left.normal  # type: ignore[attr-defined]
@@ -283,6 +305,12 @@ class Scaled(Operator):
         """|scalar| times the bound, where the operator has one."""
         bound = self.operator.norm_bound  # type: ignore[attr-defined]
         return lambda: abs(self.scalar) * bound()
+
+    @property
+    def row_scale(self) -> Callable[[], float]:
+        """|scalar|^2 times that of the operator, where it has one."""
+        own = self.operator.row_scale  # type: ignore[attr-defined]
+        return lambda: abs(self.scalar) ** 2 * own()
 
     @property
     def absolute_sums(self) -> Callable[[Array], tuple[Any, Any]]:

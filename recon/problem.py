@@ -16,7 +16,18 @@ from typing import Any, Literal
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from recon.arrays import Array, as_numpy, batch_of, check_array, finite, leaves, namespace, tmap, zeros
+from recon.arrays import (
+    Array,
+    as_numpy,
+    batch_of,
+    broadcasts,
+    check_array,
+    finite,
+    leaves,
+    namespace,
+    tmap,
+    zeros,
+)
 from recon.errors import ArrayError, CapabilityError, ParameterError, ShapeError
 from recon.losses import LeastSquares, Loss
 from recon.operator import Operator, capability
@@ -41,8 +52,9 @@ class Problem:
     loss
         What we believe of the noise; ``LeastSquares()`` is 1/2 ||A x - y||^2.
     noise
-        Standard deviation of the noise: a number > 0, an array like the data, ``"estimate"``, or None. Weight
-        selection, the discrepancy rule, sparse Bayesian learning and samplers read it.
+        Standard deviation of the noise: a number > 0, an array like the data or broadcast to it (one number per
+        sample: batch axes, then axes of length 1), ``"estimate"``, or None. Weight selection, the discrepancy rule,
+        sparse Bayesian learning and samplers read it.
 
     Raises
     ------
@@ -102,9 +114,12 @@ class Problem:
             )
         values = [as_numpy(leaf) for leaf in leaves(noise)]
         shapes = [tuple(leaf.shape) for leaf in leaves(self.data)]
-        if [v.shape for v in values] != shapes:
+        if len(values) != len(shapes) or not all(
+            broadcasts(v.shape, shape) for v, shape in zip(values, shapes, strict=True)
+        ):
             raise ShapeError(
-                f"Problem.noise must have the shape of the data, got {[v.shape for v in values]}."
+                f"Problem.noise must have the shape of the data, got {[v.shape for v in values]}. "
+                "Axes of length 1 stand for all of their entries."
             )
         if not all(v.dtype.kind in "fiu" and (v > 0).all() and np.isfinite(v).all() for v in values):
             raise ParameterError("Problem.noise must be real, > 0 and finite everywhere, got other entries.")
@@ -122,6 +137,11 @@ class Problem:
         """loss(A x, y) + prior(x); pass ``prediction = A x`` where it is at hand, to save one product."""
         prediction = self.operator @ x if prediction is None else prediction
         return self.loss.value(prediction, self.data) + self.penalty(x)
+
+    @property
+    def valued(self) -> bool:
+        """Whether there is an objective: False where the prior has no value, as a plugged-in denoiser."""
+        return self.prior is None or capability(self.prior, "value") is not None
 
     def penalty(self, x: Array) -> float:
         """The prior's value, 0 without a prior."""

@@ -195,7 +195,7 @@ def test_composites_have_exactly_the_capabilities_of_their_parts():
         (2 * L1(1.0), "gradient"),
         (2 * L1(1.0), "curvature"),
         (2 * L1(1.0), "split"),
-        (2 * L1(1.0), "check_spec"),
+        (2 * L2(1.0), "check_spec"),
         (2 * Nuclear(1.0), "prox_within"),
         (2 * L1(1.0), "prox_from"),
         (L1(1.0) + L2(1.0), "prox"),

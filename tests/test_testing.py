@@ -168,6 +168,8 @@ OPERATORS = {
     "Lazy must survive pickle": broken("Lazy", __getstate__=lambda self: {"f": lambda: 0}),
     "Low must have a norm_bound that is no less than its norm": broken("Low", norm_bound=lambda self: 1e-3),
     "Endless must give a finite number >= 0 from norm_bound()": broken("Endless", norm_bound=lambda self: np.inf),
+    "Rows must have a row_scale() c with A A^H = c I": broken("Rows", row_scale=lambda self: 1.0),
+    "Boundless must give a finite number >= 0 from row_scale()": broken("Boundless", row_scale=lambda self: -1.0),
     "Fast must have a normal(x) that equals A.H @ (A @ x)": broken("Fast", normal=lambda self, x: 2 * x),
     "Proxy must have a data_prox that solves": broken("Proxy", data_prox=lambda self, v, y, rho: v),
     "Zero must have a pinv whose result is a least-squares solution": broken("Zero", pinv=lambda self, y: y[..., :3]),

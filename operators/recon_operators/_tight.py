@@ -28,6 +28,10 @@ class TightRows(Operator):
         """The g of A A^H = g I."""
         return 1.0
 
+    def row_scale(self) -> float:
+        """g."""
+        return self.gain
+
     def norm_bound(self) -> float:
         """sqrt(g), exactly the norm."""
         return math.sqrt(self.gain)

@@ -97,6 +97,10 @@ class DCT(Operator):
         """Exactly 1."""
         return 1.0
 
+    def row_scale(self) -> float:
+        """1: C C^T = I."""
+        return 1.0
+
     def normal(self, x: Array) -> Array:
         """The identity."""
         return x

@@ -186,6 +186,10 @@ class UndecimatedWavelet(Operator):
         """Exactly 1."""
         return 1.0
 
+    def column_scale(self) -> float:
+        """W^H W = I: 1."""
+        return 1.0
+
     def normal(self, x: Array) -> Array:
         """The identity."""
         return x

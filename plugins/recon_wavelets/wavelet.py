@@ -168,6 +168,12 @@ class Wavelet(Operator):
         return lambda: 1.0
 
     @property
+    def row_scale(self) -> Callable[[], float]:
+        """1: W W^H = I."""
+        self._require_orthonormal("row_scale")
+        return lambda: 1.0
+
+    @property
     def normal(self) -> Callable[[Array], Array]:
         """The identity."""
         self._require_orthonormal("normal")

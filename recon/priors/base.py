@@ -1,6 +1,7 @@
-"""The base of all priors, and their algebra: a * f and f + g.
+"""The base of all priors, and their algebra: a * f, f + g and f @ W.
 
 prox of a f       prox_f(v, a t)
+prox of f @ W     v + W^H (prox_f(W v, c t) - W v) / c, where W W^H = c I
 prox of f + i_C   prox_f(v, t) clipped to the interval C, where f is a sum over single entries
 prox of s f*      v - s prox_f(v / s, 1 / s)                                   (Moreau)
 """
@@ -11,11 +12,12 @@ from abc import ABC
 from collections.abc import Callable
 from typing import Any
 
-from recon.arrays import Array, clip, tmap
-from recon.errors import ParameterError
-from recon.operator import capability
+from recon.arrays import Array, Spec, clip, tmap
+from recon.errors import ParameterError, ShapeError
+from recon.linalg import norm
+from recon.operator import Operator, capability
 
-__all__ = ["Prior", "Scaled", "Separable", "Total", "prox_conjugate", "terms"]
+__all__ = ["Analysis", "Prior", "Scaled", "Separable", "Total", "prox_conjugate", "terms"]
 
 
 class Prior(ABC):
@@ -24,10 +26,14 @@ class Prior(ABC):
     ``value(x) -> float``; ``prox(v, t)``; ``gradient(x)`` and ``curvature() -> float`` where smooth;
     ``prox_within(v, t, lower, upper)``, the prox of value + indicator of an interval, for the intervals that
     ``allows(lower, upper)`` admits (all, where there is no such method); t is a number, or for a
-    :class:`Separable` prior also an array; ``split(spec) -> (prior,
+    :class:`Separable` prior also an array; of a convex prior, for certificates, ``conjugate(z)`` = sup_x
+    Re<z, x> - value(x) for z in its domain, and ``gauge(z)``, the least r >= 0 with z / r in that domain (both
+    may take bounds of x as ``lower, upper``); ``split(spec) -> (prior,
     operator)`` where value(x) = prior.value(operator @ x); ``check_spec(spec)`` raises where the prior cannot
     act on such arrays.
     """
+
+    __array_ufunc__ = None  # numpy must leave `numpy.float64(2) * prior` to us
 
     def __add__(self, other: Any) -> Prior:
         return Total((*terms(self), *terms(other))) if isinstance(other, Prior) else NotImplemented
@@ -36,6 +42,10 @@ class Prior(ABC):
         return Scaled(self, scalar) if isinstance(scalar, int | float) else NotImplemented
 
     __rmul__ = __mul__
+
+    def __matmul__(self, operator: Any) -> Prior:
+        """x -> value(W x): the prior of what an operator makes of the image."""
+        return Analysis(self, operator) if isinstance(operator, Operator) else NotImplemented
 
 
 class Separable(Prior):
@@ -122,6 +132,26 @@ class Scaled(Prior):
         return lambda: self.factor * inner()
 
     @property
+    def gauge(self) -> Callable[..., float]:
+        """(a f)* (z) = a f*(z / a), finite on a times the domain of f*."""
+        return self._dual("gauge", 1.0)
+
+    @property
+    def conjugate(self) -> Callable[..., float]:
+        return self._dual("conjugate", self.factor)
+
+    def _dual(self, name: str, outer: float) -> Callable[..., float]:
+        inner = getattr(self.prior, name)
+        if not self.factor:
+            raise AttributeError("0 times a prior tells nothing of its dual")
+        return lambda z, *bounds: outer * inner(tmap(lambda leaf: leaf / self.factor, z), *bounds)
+
+    @property
+    def denoise(self) -> Callable[[Array, float], Array]:
+        """That of the prior: it is told the noise level, whatever the weight."""
+        return self.prior.denoise  # type: ignore[attr-defined, no-any-return]
+
+    @property
     def split(self) -> Callable[[Any], tuple[Prior, Any]]:
         inner = self.prior.split  # type: ignore[attr-defined]
 
@@ -156,6 +186,11 @@ class Total(Prior):
 
     __rmul__ = __mul__
 
+    def __matmul__(self, operator: Any) -> Prior:
+        """The sum of the terms of W x, for the same reason."""
+        composed = isinstance(operator, Operator)
+        return Total(tuple(term @ operator for term in self.terms)) if composed else NotImplemented
+
     @property
     def value(self) -> Callable[[Array], float]:
         values = [term.value for term in self.terms]  # type: ignore[attr-defined]
@@ -183,6 +218,25 @@ class Total(Prior):
             raise AttributeError("only a sum of one prior and intervals can start its prox from memory")
         inner = rest[0].prox_from  # type: ignore[attr-defined]
         return lambda v, t, memory: inner(v, t, memory, lower, upper)
+
+    @property
+    def gauge(self) -> Callable[[Array], float]:
+        """That of the one prior beside intervals, with their bounds."""
+        return self._dual("gauge")
+
+    @property
+    def conjugate(self) -> Callable[[Array], float]:
+        return self._dual("conjugate")
+
+    def _dual(self, name: str) -> Callable[[Array], float]:
+        lower, upper, rest = self._interval()
+        if len(rest) != 1:
+            raise AttributeError("only a sum of one prior and intervals tells its dual")
+        inner = getattr(rest[0], name)
+        bounds = () if lower is None and upper is None else (lower, upper)
+        if bounds:
+            rest[0].prox_within  # type: ignore[attr-defined]  # noqa: B018 - none, no bounds in its dual either
+        return lambda z: inner(z, *bounds)
 
     def _interval(self) -> tuple[Any, Any, list[Prior]]:
         """The intersection of all intervals among the terms, and the other terms."""
@@ -223,3 +277,86 @@ class Total(Prior):
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.terms))
+
+
+class Analysis(Prior):
+    """x -> prior(W x), written ``prior @ W``: what we believe of the coefficients of the image.
+
+    Solvers that split (Pdhg, Admm) take the prior and W apart. The prox has a closed form where W tells, by
+    its ``row_scale``, that W W^H = c I: orthonormal bases, and rows taken from them. A Parseval frame has
+    W^H W = I instead, and no closed prox.
+
+    Parameters
+    ----------
+    prior
+        Of the codomain of W. The prior of a prior is taken apart: ``(f @ W) @ V`` is ``f @ (W @ V)``.
+    operator
+        W.
+    """
+
+    def __init__(self, prior: Prior, operator: Operator) -> None:
+        if isinstance(prior, Analysis):
+            inner: Analysis = prior
+            prior, operator = inner.prior, inner.operator @ operator
+        check = capability(prior, "check_spec")
+        if check:
+            check(operator.codomain)
+        self.prior: Prior = prior
+        self.operator: Operator = operator
+
+    @property
+    def value(self) -> Callable[[Array], float]:
+        inner = self.prior.value  # type: ignore[attr-defined]
+        return lambda x: inner(self.operator @ x)
+
+    @property
+    def prox(self) -> Callable[[Array, float], Array]:
+        """One product each way, where W W^H = c I (Combettes and Pesquet 2007, lemma 2.4)."""
+        inner = self.prior.prox  # type: ignore[attr-defined]
+        c = self.operator.row_scale()  # type: ignore[attr-defined]
+        if not c:
+            raise AttributeError("0 times an operator has no rows of one length > 0")
+
+        def prox(v: Array, t: float) -> Array:
+            coefficients = self.operator @ v
+            change = tmap(lambda new, old: (new - old) / c, inner(coefficients, c * t), coefficients)
+            return tmap(lambda leaf, part: leaf + part, v, self.operator.H @ change)
+
+        return prox
+
+    @property
+    def gradient(self) -> Callable[[Array], Array]:
+        inner = self.prior.gradient  # type: ignore[attr-defined]
+        return lambda x: self.operator.H @ inner(self.operator @ x)
+
+    @property
+    def curvature(self) -> Callable[[], float]:
+        """That of the prior times ||W||^2."""
+        inner = self.prior.curvature  # type: ignore[attr-defined]
+        return lambda: inner() * norm(self.operator) ** 2
+
+    @property
+    def split(self) -> Callable[[Spec], tuple[Prior, Operator]]:
+        """The prior and W; of a prior that splits itself (TV), its outer norm and the product of both operators."""
+        own = capability(self.prior, "split")
+        if own is None:
+            self.prior.prox  # type: ignore[attr-defined]  # noqa: B018 - none, none here
+
+        def split(spec: Spec) -> tuple[Prior, Operator]:
+            self.check_spec(spec)
+            if own is None:
+                return self.prior, self.operator
+            outer, inner = own(self.operator.codomain)
+            return outer, inner @ self.operator
+
+        return split
+
+    def check_spec(self, spec: Spec) -> None:
+        if spec != self.operator.domain:
+            raise ShapeError(
+                f"{self!r} must act on what its operator takes, {self.operator.domain}, got {spec}. "
+                "Make the operator for images of that shape and kind."
+            )
+
+    def __repr__(self) -> str:
+        return f"{self.prior!r} @ {self.operator!s}"

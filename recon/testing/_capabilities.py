@@ -2,6 +2,7 @@
 
     normal(x)               = A^H A x
     norm_bound()            >= ||A||
+    row_scale()             c with A A^H = c I; that of A.H is column_scale(), A^H A = c I
     absolute_sums(like)     at least the row and column sums of |A|
     data_prox(v, y, rho)    A^H (A x - y) + rho (x - v) = 0
     pinv(y)                 A^H (A x - y) = 0, and x has no part in the null space of A
@@ -49,6 +50,8 @@ def check_capabilities(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
     _check_norm_bound(A, like)
     for axes in {(), batch}:
         _check_normal(A, like, axes)
+        _check_row_scale(A, like, axes)
+        _check_row_scale(A.H, like, axes)
         _check_data_prox(A, like, axes)
         _check_pinv(A, like, axes)
         _check_svd(A, like, axes)
@@ -104,6 +107,19 @@ def _check_normal(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
     wanted = A.H @ (A @ x)
     if not distance(out, wanted) <= at_precision(like, 1e-11, 1e-5) * norm(wanted):
         fail(A, "have a normal(x) that equals A.H @ (A @ x)")
+
+
+def _check_row_scale(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
+    method = capability(A, "row_scale")
+    if method is None:
+        return
+    c = method()
+    if isinstance(c, bool) or not isinstance(c, int | float) or not 0 <= c < math.inf:
+        fail(A, "give a finite number >= 0 from row_scale()")
+    y = draw(A.codomain, like, 19, batch)
+    wanted = tmap(lambda leaf: c * leaf, y)
+    if not distance(A @ (A.H @ y), wanted) <= at_precision(like, 1e-11, 1e-5) * norm(wanted):
+        fail(A, "have a row_scale() c with A A^H = c I")
 
 
 def _check_data_prox(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
