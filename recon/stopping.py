@@ -117,7 +117,11 @@ class Change(Parameters, Rule):
 
 @dataclass(frozen=True)
 class Gap(Parameters, Rule):
-    """Stop when the solver's certificate says the objective is within ``tol`` relative of its minimum."""
+    """Stop when the objective is certainly within ``tol`` relative of its minimum, by the ``gap`` of the solver.
+
+    Fista, Pogm, Pdhg, Admm and ActiveSet record one where the problem allows it (see :mod:`recon.duality`); where
+    it does not, the rule raises a CapabilityError. ``Gap(tol) | MaxIterations(n)`` keeps a bound on the time.
+    """
 
     tol: Annotated[float, Gt(0), Doc("duality gap / |objective|")] = 1e-4
 

@@ -283,7 +283,7 @@ def test_provenance():
     assert dict(result.provenance) == {
         "recon": recon.__version__,
         "seed": 4,
-        "parameters": {"step_size": None, "restart": False},
+        "parameters": {"step_size": None, "restart": False, "line_search": False},
         "stop": "MaxIterations(limit=1)",
     }
     assert recon.solve(problem(), stop=1).provenance["chosen"].startswith("Fista: ")
@@ -1122,7 +1122,7 @@ def test_gap_needs_a_solver_that_certifies_one():
     with pytest.raises(
         CapabilityError, match="Gap needs a solver that certifies a duality gap, and this one"
     ):
-        recon.solve(problem(), Fista(), stop=Gap(1e-3))
+        recon.solve(dataclasses.replace(problem(), prior=None), Cgls(), stop=Gap(1e-3))
 
 
 def test_status_texts_and_goodness():
@@ -1144,7 +1144,7 @@ def test_result_is_saved_and_read_back(tmp_path):
     assert record["status"] == "MAX_ITERATIONS"
     assert record["help"] == Status.MAX_ITERATIONS.value
     assert record["iterations"] == 25
-    assert record["solver"] == {"class": "Fista", "step_size": None, "restart": True}
+    assert record["solver"] == {"class": "Fista", "step_size": None, "restart": True, "line_search": False}
     assert record["provenance"] == dict(result.provenance)
     assert record["last"] == dict(result.history[-1].values)
 
