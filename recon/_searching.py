@@ -1,6 +1,7 @@
 """Searches along the logarithm of one positive number: where a function is least, and where it is zero.
 
-Both start anywhere, take steps of a factor 3 until they have the place between two numbers, and then close in.
+Both start anywhere and take steps of one factor until they have the place between two numbers, then close in by
+a parabola or a straight line.
 """
 
 from __future__ import annotations
@@ -10,38 +11,46 @@ from collections.abc import Callable
 
 __all__ = ["least", "root"]
 
-_APART = 3.0  # ratio of neighbours while the place is not yet between two of them
-_CLOSE = 1.1  # ratio of neighbours at which the search for the least ends
+_APART = 3.0  # ratio of neighbours while a zero is not yet between two of them
+_HALVES = 2.0  # the same for a least value
+_CLOSE = 1.1  # a weight nearer than this ratio to one that was tried is not tried
 _MOST = 20  # steps
 
 
 def least(score: Callable[[float], float], start: float) -> float:
-    """Where a function of log w is least: steps of 3 until it rises on both sides, then a golden section."""
-    known_scores = {start: score(start)}
+    """Where a function of log w is least: steps of 2 until it rises on both sides, then parabolas through three."""
+    scores = {start: score(start)}
 
     def at(weight: float) -> float:
-        if weight not in known_scores:
-            known_scores[weight] = score(weight)
-        return known_scores[weight]
+        if weight not in scores:
+            scores[weight] = score(weight)
+        return scores[weight]
 
-    for ratio in (_APART, 1 / _APART):
-        weight = min(known_scores, key=known_scores.__getitem__)
+    for ratio in (1 / _HALVES, _HALVES):
+        weight = min(scores, key=scores.__getitem__)
         for _ in range(_MOST):
             if at(weight * ratio) >= at(weight):
                 break
             weight *= ratio
-    best = min(known_scores, key=known_scores.__getitem__)
-    low, high = best / _APART, best * _APART
-    golden = (math.sqrt(5) - 1) / 2
-    a, b = high * (low / high) ** golden, low * (high / low) ** golden
-    while high / low > _CLOSE**2:
-        if at(a) <= at(b):
-            high, b = b, a
-            a = high * (low / high) ** golden
-        else:
-            low, a = a, b
-            b = low * (high / low) ** golden
-    return min(known_scores, key=known_scores.__getitem__)
+    for _ in range(3):
+        ordered = sorted(scores)
+        place = ordered.index(min(ordered, key=scores.__getitem__))
+        if not 0 < place < len(ordered) - 1:
+            break
+        near = ordered[place - 1 : place + 2]
+        weight = math.exp(_vertex([math.log(w) for w in near], [scores[w] for w in near]))
+        if min(max(weight / w, w / weight) for w in near) < _CLOSE:
+            break
+        at(weight)
+    return min(scores, key=scores.__getitem__)
+
+
+def _vertex(x: list[float], y: list[float]) -> float:
+    """Where the parabola through three points is least, of which the middle one is lowest."""
+    left, right = (y[0] - y[1]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])  # both >= 0
+    if not left + right > 0 or not math.isfinite(left + right):
+        return x[1]
+    return 0.5 * (left * (x[1] + x[2]) + right * (x[0] + x[1])) / (left + right)
 
 
 def root(excess: Callable[[float], float], start: float) -> float:

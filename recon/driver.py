@@ -20,15 +20,19 @@ from recon._version import __version__
 from recon.arrays import Array, finite, tmap
 from recon.errors import CapabilityError, ParameterError, PluginError
 from recon.observers import Observer, as_observers
+from recon.operator import capability
 from recon.params import describe, short
 from recon.problem import Problem
 from recon.result import Result
 from recon.solver import Fit, Record, Solver, State, Status, relative_change
-from recon.stopping import Rule, as_rule
+from recon.stopping import Change, MaxIterations, Rule, as_rule
 
 __all__ = ["choose", "iterate", "select_weight", "solve"]
 
 log = logging.getLogger("recon")
+
+_UNTIL_QUIET = MaxIterations(1000) | Change(3e-5, patience=2)
+"""When a run ends that is only to judge a weight."""
 
 _LOST = 1e10
 """A loss that many times the first one never comes back: no working method overshoots like that."""
@@ -138,7 +142,17 @@ def solve(
     records = [record for record in history if record.iteration <= state.iteration]
     begin -= records[-1].seconds if records else 0.0
     state, status = _run(problem, solver, state, rule, watchers, every, begin, records)
-    result = Result(state.x, status, tuple(records), state, time.perf_counter() - begin, solver, provenance)
+    spread = capability(solver, "variance")
+    result = Result(
+        state.x,
+        status,
+        tuple(records),
+        state,
+        time.perf_counter() - begin,
+        solver,
+        provenance,
+        variance=spread(state) if spread else None,
+    )
     _finish(watchers, result)
     return result
 
@@ -155,14 +169,14 @@ def _with_chosen_weight(
     every: int,
     seed: int,
 ) -> Result:
-    """Choose the weight with quiet runs of the same solver and rule, then solve with it once more in full."""
+    """Choose the weight with quiet runs of the same solver, then solve with it once more in full."""
     if state is not None:
         raise ParameterError(
             "solve.weight must be None where a state is given: the state belongs to a weight that was chosen. "
             "Give the problem the prior with that weight."
         )
 
-    chosen = select_weight(problem, weight, solver, stop=stop, x0=x0, every=every, seed=seed)
+    chosen = select_weight(problem, weight, solver, x0=x0, seed=seed)
     assert problem.prior is not None
     problem = dataclasses.replace(problem, prior=chosen.weight * problem.prior)
     result = solve(
@@ -176,20 +190,21 @@ def select_weight(
     weight: selection.Name,
     solver: Solver | None = None,
     *,
-    stop: Rule | int | None = None,
     x0: Array | None = None,
-    every: int = 20,
     seed: int = 0,
 ) -> selection.Selection:
     """Choose the factor of a problem's prior, by quiet runs of ``solve`` with these arguments.
 
-    ``solve(problem, weight=...)`` is this and one more run. See :func:`recon.selection.choose_weight`.
+    Each run goes on from the state of the one before and ends when the image is quiet: a rule that judges images
+    which are not finished chooses for images which are not finished. ``solve(problem, weight=...)`` is this and one
+    more run. See :func:`recon.selection.choose_weight`.
     """
 
-    def reconstruct(trial: Problem, start: Array | None, iterations: int | None) -> tuple[Array, int]:
-        nearest, rule = x0 if start is None else start, stop if iterations is None else iterations
-        result = solve(trial, solver, stop=rule, x0=nearest, every=every, seed=seed)
-        return result.x, result.iterations
+    def reconstruct(trial: Problem, start: State | None, iterations: int | None) -> State:
+        begin = start and dataclasses.replace(start, iteration=0)
+        rule = _UNTIL_QUIET if iterations is None else iterations
+        first = x0 if start is None else None
+        return solve(trial, solver, stop=rule, x0=first, state=begin, every=10, seed=seed).state
 
     return selection.choose_weight(problem, weight, reconstruct, seed=seed)
 

@@ -4,6 +4,7 @@
     energy(problem)        the expected ||noise||^2
     level(sigma)           its root mean square
     estimate(data)         median |d| / 0.67449,  d = second differences along the last one or two axes
+    from_details(d)        that median, of any details d which hold little but noise
 
 The differences [1 -2 1] / sqrt(6) leave white noise its variance and take away whatever is locally linear, so
 their median size is that of the noise wherever less than half of the entries are structure. They need data
@@ -25,7 +26,7 @@ from recon.arrays import Array, as_numpy, is_complex, leaves, members, real_like
 from recon.errors import ParameterError
 from recon.problem import Problem
 
-__all__ = ["energy", "estimate", "known", "level"]
+__all__ = ["energy", "estimate", "from_details", "known", "level"]
 
 _NORMAL_MEDIAN = 0.6744897501960817  # median of |n| for standard normal n
 
@@ -110,11 +111,21 @@ def estimate(data: Array, axes: int = 2) -> float:
                 np.moveaxis(values, axis, -1)[..., k : values.shape[axis] - 2 + k] for k in range(3)
             )
             values = np.moveaxis((ahead - 2 * here + behind) / math.sqrt(6), -1, axis)
-        sizes.append(np.abs(values).ravel())
-    level = float(np.median(np.concatenate(sizes))) / _NORMAL_MEDIAN
+        sizes.append(values.ravel())
+    level = float(from_details(np.concatenate(sizes)))
     if not level > 0:
         raise ParameterError(
             "The noise of these data cannot be estimated: more than half of their differences are 0. "
             "Give Problem.noise as a number."
         )
     return level
+
+
+def from_details(details: Any) -> Any:
+    """Standard deviation of normal noise from details that hold little else: median |d| / 0.67449 of the last axis.
+
+    Complex details count as their real and imaginary parts. NumPy array in, NumPy array without the last axis out.
+    """
+    if details.dtype.kind == "c":
+        details = np.concatenate([details.real, details.imag], axis=-1)
+    return np.median(np.abs(details), axis=-1).astype(np.float64) / _NORMAL_MEDIAN

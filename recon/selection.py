@@ -6,9 +6,11 @@
     whiteness     sum of S^2 / (sum of S)^2, S = |F (A x_w - y)|^2                    is least
     lcurve        the curve (log ||A x_w - y||, log prior(x_w)) bends most
 
-b holds random signs, so that the quotient estimates the degrees of freedom, the trace of y -> A x_w(y).
-The first two need the noise level. ``auto`` takes `sure` where the problem has a noise level, which came within
-0.2 dB of the best weight on denoising, deblurring and sparse-view CT with TV, and `gcv` where it has none.
+b holds random signs, so that the quotient estimates the degrees of freedom, the trace of y -> A x_w(y). Where the
+prior is quadratic (`L2`) and A has an ``svd``, both are known in closed form and nothing is solved on the way.
+The first two need the noise level. ``auto`` takes `sure` where it is given, and for denoising (A^H A = A A^H = c I)
+where it is estimated; else `gcv`, which does not suffer from an estimate that takes structure of the data for noise.
+docs/weights.md has what each loses against the best weight.
 
 Sources: V. A. Morozov, Soviet Math. Dokl. 7 (1966) 414; C. M. Stein, Ann. Stat. 9 (1981) 1135; S. Ramani,
 T. Blu, M. Unser, IEEE Trans. Image Process. 17 (2008) 1540, doi:10.1109/TIP.2008.2001404; A. Girard, Numer.
@@ -26,6 +28,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from recon._ridge import ridge
 from recon._searching import least, root
 from recon.arrays import (
     Array,
@@ -48,13 +51,14 @@ from recon.noise import energy, estimate, known, level
 from recon.operator import capability
 from recon.params import short
 from recon.problem import Problem
+from recon.solver import State
 
 __all__ = ["Name", "Selection", "Trial", "choose_weight"]
 
 log = logging.getLogger("recon")
 
 Name = Literal["auto", "discrepancy", "sure", "gcv", "whiteness", "lcurve"]
-Reconstruct = Callable[[Problem, Any, int | None], tuple[Array, int]]
+Reconstruct = Callable[[Problem, Any, int | None], State]
 
 _LCURVE = np.geomspace(1e-3, 1e2, 16)  # of the first weight
 
@@ -82,18 +86,22 @@ class Selection:
         Reconstruction with that weight.
     trials
         Every weight tried, in order.
+    iterations
+        Of the solver, all trials together.
     """
 
     rule: str
     weight: float
     x: Array = field(repr=False)
     trials: tuple[Trial, ...] = field(repr=False)
+    iterations: int = 0
 
     def record(self) -> dict[str, Any]:
         """Rule, weight and path as JSON data."""
         return {
             "rule": self.rule,
             "weight": self.weight,
+            "iterations": self.iterations,
             "path": [[trial.weight, trial.misfit, trial.score] for trial in self.trials],
         }
 
@@ -108,8 +116,8 @@ def choose_weight(problem: Problem, rule: Name, reconstruct: Reconstruct, *, see
     rule
         ``"auto"`` or one of the names above.
     reconstruct
-        ``reconstruct(problem, x0, iterations) -> (x, iterations)``: solves for one weight from an image (None:
-        from the beginning), with so many iterations (None: until its own rule stops), and says how many it took.
+        ``reconstruct(problem, start, iterations) -> state``: solves for one weight, from the state of a run with
+        another one (None: from the beginning), with so many iterations (None: until its own rule stops).
     seed
         Of the random signs.
 
@@ -126,8 +134,8 @@ def choose_weight(problem: Problem, rule: Name, reconstruct: Reconstruct, *, see
 
     Notes
     -----
-    Cost: as a rule 3 to 15 weights, 16 for `lcurve`, one reconstruction each (two for `sure` and `gcv`), started from
-    the nearest one.
+    Cost: as a rule 4 to 10 weights, 16 for `lcurve`, one reconstruction each (two for `sure` and `gcv`), which goes on
+    from the state of the one before. Memory: two states.
     """
     if rule not in get_args(Name):
         raise ParameterError(f"weight must be one of {', '.join(get_args(Name))}, got {short(rule)}.")
@@ -139,66 +147,66 @@ def choose_weight(problem: Problem, rule: Name, reconstruct: Reconstruct, *, see
         )
     name: str = rule
     if name == "auto":
-        name = "gcv" if problem.noise is None else "sure"
+        name = "sure" if _knows_noise(problem) else "gcv"
     search = _Search(problem, reconstruct, seed)
-    decide = {
-        "discrepancy": _discrepancy,
-        "sure": _sure,
-        "gcv": _gcv,
-        "whiteness": _whiteness,
-        "lcurve": _lcurve,
-    }[name]
-    weight = decide(search)
+    weight = _RULES[name](search)
     log.info("weight %.4g chosen by %s after %d trials", weight, name, len(search.trials))
-    return Selection(name, weight, search.image(weight), tuple(search.trials))
+    return Selection(name, weight, search.image(weight), tuple(search.trials), search.spent)
 
 
 class _Search:
-    """Images by weight, each solved from its nearest neighbour, and the trials made so far.
+    """One image after the other, each solved from the state of the one before, and the trials made so far.
 
-    A second series, of the data moved by a small step, measures how the images respond to the data. It starts
-    from its own neighbours and takes as many iterations as the first: then the difference is the derivative of
-    what is really computed, converged or not.
+    A second series, of the data moved by a small step, measures how the images respond to the data. It walks the
+    same path with as many iterations: then the difference is the derivative of what is really computed.
     """
 
     def __init__(self, problem: Problem, reconstruct: Reconstruct, seed: int) -> None:
         self.problem, self.reconstruct = problem, reconstruct
-        self.images: dict[float, Array] = {}
-        self.moved: dict[float, Array] = {}
-        self.iterations: dict[float, int] = {}
         self.trials: list[Trial] = []
-        self._latest: tuple[float, Array] | None = None
-        rng = np.random.default_rng(seed)
+        self.spent = 0
+        self._weight = math.nan  # of the state and the moved state at hand
+        self._state: State | None = None
+        self._moved: State | None = None
+        self._prediction: Array = None
+        self._ridge = ridge(problem)
+        # a stream of its own: signs of the very numbers that made simulated noise would follow it, not probe it
+        rng = np.random.default_rng((seed, 2008))
         draws = random_normal(problem.operator.codomain, problem.data, rng, problem.batch)
         self.signs = tmap(_signs, draws)
+        image = random_normal(problem.operator.domain, problem.data, rng, problem.batch)
+        self.count = _count(problem.operator @ image)
 
     def image(self, weight: float) -> Array:
-        if weight not in self.images:
-            start = _nearest(self.images, weight)
-            x, self.iterations[weight] = self.reconstruct(self._at(weight, self.problem.data), start, None)
-            self.images[weight] = x
-        return self.images[weight]
+        if weight != self._weight or self._state is None:
+            self._state = self._solve(weight, self.problem.data, self._state, None)
+            self._weight = weight
+            self._prediction = self.problem.operator @ self._state.x
+        return self._state.x
 
-    def _at(self, weight: float, data: Array) -> Problem:
+    def _solve(self, weight: float, data: Array, start: State | None, iterations: int | None) -> State:
         assert self.problem.prior is not None
-        return replace(self.problem, data=data, prior=weight * self.problem.prior)
-
-    def prediction(self, weight: float) -> Array:
-        """A x, of the last weight kept: misfit and response both ask for it."""
-        if self._latest is None or self._latest[0] != weight:
-            self._latest = weight, self.problem.operator @ self.image(weight)
-        return self._latest[1]
+        problem = replace(self.problem, data=data, prior=weight * self.problem.prior)
+        state = self.reconstruct(problem, start, iterations)
+        self.spent += state.iteration
+        return state
 
     def residual(self, weight: float) -> Array:
-        return axpy(-1.0, self.problem.data, self.prediction(weight))
+        self.image(weight)
+        return axpy(-1.0, self.problem.data, self._prediction)
+
+    def misfit(self, weight: float) -> float:
+        return self._ridge.misfit(weight) if self._ridge else norm(self.residual(weight))
 
     def response(self, weight: float, step: float, variance: Any = 1.0) -> float:
         """<v b, A x(y + e b) - A x(y)> / e: the trace of v d(A x) / dy, estimated with one step e."""
-        prediction = self.prediction(weight)
-        problem = self._at(weight, axpy(step, self.signs, self.problem.data))
-        moved, _ = self.reconstruct(problem, _nearest(self.moved, weight), self.iterations[weight])
-        self.moved[weight] = moved
-        change = axpy(-1.0, prediction, self.problem.operator @ moved)
+        if self._ridge and isinstance(variance, float):
+            return variance * self._ridge.freedom(weight)
+        self.image(weight)
+        assert self._state is not None
+        data = axpy(step, self.signs, self.problem.data)
+        self._moved = self._solve(weight, data, self._moved, self._state.iteration)
+        change = axpy(-1.0, self._prediction, self.problem.operator @ self._moved.x)
         probe = tmap(lambda b, v: b * v, self.signs, per_member(variance, change))
         return vdot(probe, change).real / step
 
@@ -207,11 +215,11 @@ class _Search:
         noise = self.problem.noise
         if noise is None or isinstance(noise, str):
             data = self.problem.data
-            size = estimate(data) if _smooth(data) else 0.1 * norm(data) / math.sqrt(_count(data))
+            size = estimate(data) if _smooth(data) else 0.1 * norm(data) / math.sqrt(_size(data))
         else:
             size = level(noise)
         back = self.problem.operator.H @ tmap(lambda b: size * b, self.signs)
-        return norm(back) / math.sqrt(_count(back)) or 1.0
+        return norm(back) / math.sqrt(_size(back)) or 1.0
 
     def note(self, weight: float, misfit: float, score: float) -> float:
         self.trials.append(Trial(weight, misfit, score))
@@ -222,10 +230,10 @@ class _Search:
 
 
 def _discrepancy(search: _Search) -> float:
-    goal = energy(search.problem, "weight = 'discrepancy'")
+    goal = energy(search.problem, "weight = 'discrepancy'") * search.count / _size(search.problem.data)
 
     def excess(weight: float) -> float:
-        misfit = norm(search.residual(weight))
+        misfit = search.misfit(weight)
         return search.note(weight, misfit, math.log(max(misfit**2, 1e-300) / goal))
 
     weight = root(excess, search.natural())
@@ -241,7 +249,7 @@ def _sure(search: _Search) -> float:
     variance = tmap(lambda s: (s / size) ** 2, sigma)  # near 1, whatever the unit of single-precision data
 
     def risk(weight: float) -> float:
-        misfit = norm(search.residual(weight))
+        misfit = search.misfit(weight)
         response = search.response(weight, 0.1 * size, variance)
         return search.note(weight, misfit, misfit**2 + 2 * size**2 * response)
 
@@ -249,11 +257,11 @@ def _sure(search: _Search) -> float:
 
 
 def _gcv(search: _Search) -> float:
-    count = _count(search.problem.data)
+    count = search.count
     step = 0.01 * norm(search.problem.data) / math.sqrt(count) or 1.0
 
     def score(weight: float) -> float:
-        misfit = norm(search.residual(weight))
+        misfit = search.misfit(weight)
         rest = 1 - search.response(weight, step) / count  # of the degrees of freedom
         return search.note(weight, misfit, (misfit / max(rest, 1e-3)) ** 2)
 
@@ -302,12 +310,23 @@ def _curvature(u: Any, v: Any, t: Any) -> Any:
     return bend
 
 
+_RULES = {
+    "discrepancy": _discrepancy,
+    "sure": _sure,
+    "gcv": _gcv,
+    "whiteness": _whiteness,
+    "lcurve": _lcurve,
+}
+
 # -- small things ----------------------------------------------------------------------------------------
 
 
-def _nearest(images: dict[float, Array], weight: float) -> Array | None:
-    near = min(images, key=lambda w: abs(math.log(w / weight)), default=None)
-    return None if near is None else images[near]
+def _knows_noise(problem: Problem) -> bool:
+    """Whether the noise level is given, or estimated in data that are image and noise and nothing else."""
+    if not isinstance(problem.noise, str):
+        return problem.noise is not None
+    rows, columns = problem.operator.shape
+    return rows == columns and capability(problem.operator, "row_scale") is not None
 
 
 def _signs(leaf: Any) -> Any:
@@ -328,9 +347,16 @@ def _flatness(leaf: Any, ndim: int) -> float:
     return float((power**2).mean() / power.mean() ** 2)
 
 
-def _count(x: Array) -> int:
+def _size(x: Array) -> int:
     """How many real numbers an array holds."""
     return sum(math.prod(leaf.shape) * (2 if is_complex(leaf) else 1) for leaf in leaves(x))
+
+
+def _count(prediction: Array) -> int:
+    """How many real numbers can be anything but 0: k-space is kept on the full grid, measured or not."""
+    return sum(
+        int((as_numpy(leaf) != 0).sum()) * (2 if is_complex(leaf) else 1) for leaf in leaves(prediction)
+    )
 
 
 def _smooth(data: Array) -> bool:

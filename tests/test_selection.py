@@ -1,17 +1,20 @@
 """The weight of a prior from the data: each rule against a closed form, the noise level, the searches, the texts."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import recon
 from recon import noise
+from recon._ridge import ridge
 from recon._searching import least, root
 from recon.arrays import as_numpy
 from recon.errors import CapabilityError, ParameterError
 from recon.priors import L1, L2, TV, NonNegative
 from recon.selection import _Search, choose_weight
+from recon.solver import State
 
 # -- searches ---------------------------------------------------------------------------------------------
 
@@ -97,8 +100,8 @@ def solution(problem):
     return as_numpy(problem.data) * gain / (gain**2 + problem.prior.factor)
 
 
-def exactly(problem, x0, iterations):
-    return solution(problem), 1
+def exactly(problem, start, iterations):
+    return State(1, solution(problem))
 
 
 def on_a_grid(score):
@@ -191,8 +194,8 @@ def test_lcurve_leaves_out_weights_that_are_too_large_for_an_image():
         choose_weight(recon.Problem(A, 0 * data, L1(1.0), noise=0.05), "lcurve", shrunk)
 
 
-def shrunk(problem, x0, iterations):
-    return problem.prior.prox(problem.data, 1.0), 1
+def shrunk(problem, start, iterations):
+    return State(1, problem.prior.prox(problem.data, 1.0))
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1e-12, 1e12, 1e20])
@@ -229,6 +232,108 @@ def test_discrepancy_says_that_no_weight_fits(caplog):
     assert not caplog.text
 
 
+def without_svd(operator):
+    """The same products, and nothing that could be known in closed form."""
+
+    class Plain(recon.Operator):
+        domain, codomain = operator.domain, operator.codomain
+
+        def _forward(self, x):
+            return operator @ x
+
+        def _adjoint(self, y):
+            return operator.H @ y
+
+    return Plain()
+
+
+@pytest.mark.parametrize("complex_data", [False, True])
+@pytest.mark.parametrize("rule", ["sure", "gcv", "discrepancy"])
+def test_the_closed_form_of_quadratic_problems_is_what_images_say(rule, complex_data):
+    """Once from the singular values, asked for no image but the last; once from images and a probe."""
+    problem, _ = tikhonov(complex_data=complex_data)
+    asked = []
+
+    def counted(trial, start, iterations):
+        asked.append(trial.prior.factor)
+        return exactly(trial, start, iterations)
+
+    closed = choose_weight(problem, rule, counted)
+    assert asked == [closed.weight]
+    images = recon.Problem(without_svd(problem.operator), problem.data, problem.prior, noise=0.3)
+
+    def solved(trial, start, iterations):
+        return exactly(recon.Problem(problem.operator, trial.data, trial.prior), start, iterations)
+
+    assert choose_weight(images, rule, solved).weight == pytest.approx(closed.weight, rel=0.12)
+
+
+def test_the_closed_form_knows_the_energy_that_no_image_explains():
+    """More data than unknowns: the misfit of the ridge and its degrees of freedom against dense algebra."""
+    matrix = np.random.default_rng(2).standard_normal((30, 12))
+    y, w = np.random.default_rng(3).standard_normal(30), 4.0
+    closed = ridge(recon.Problem(recon.Matrix(matrix), y, 2.0 * L2(0.5)))
+    influence = matrix @ np.linalg.solve(matrix.T @ matrix + w * np.eye(12), matrix.T)
+    if closed is not None:  # a Matrix may have no svd
+        assert closed.misfit(w) == pytest.approx(np.linalg.norm(influence @ y - y))
+        assert closed.freedom(w) == pytest.approx(np.trace(influence))
+    for prior in (L1(1.0), TV(1.0, ndim=1), L2(1.0) + NonNegative(), 0.0 * L2(1.0)):
+        assert ridge(recon.Problem(recon.Matrix(matrix), y, prior)) is None
+
+
+def test_each_weight_goes_on_from_the_one_before_and_the_probe_keeps_step():
+    calls = []
+    problem = recon.Problem(
+        recon.Identity(recon.ArraySpec((50,))), np.linspace(-2, 2, 50), L1(1.0), noise=0.3
+    )
+
+    def counted(trial, start, iterations):
+        calls.append((start, iterations))
+        steps = 7 + len(calls) if iterations is None else iterations
+        return State(steps, trial.prior.prox(trial.data, 1.0))
+
+    found = choose_weight(problem, "sure", counted)
+    images, moved = calls[:-1:2], calls[1::2]
+    assert calls[0] == (None, None)
+    assert moved[0][0] is None
+    assert all(start is not None for start, _ in images[1:] + moved[1:])
+    assert [iterations for _, iterations in images] == [None] * len(images)
+    assert [iterations for _, iterations in moved[:2]] == [8, 10]
+    assert found.iterations > 14 * len(found.trials)
+
+
+def test_the_probe_has_nothing_to_do_with_noise_of_the_same_seed():
+    """Signs of the numbers that made the noise would call it signal: both start from seed 0 as a rule."""
+    noise_draw = np.random.default_rng(0).standard_normal(4000)
+    problem = recon.Problem(recon.Identity(recon.ArraySpec((4000,))), noise_draw, L1(1.0), noise=1.0)
+    signs = _Search(problem, shrunk, 0).signs
+    assert abs(np.mean(signs * noise_draw)) < 0.05
+
+
+@pytest.mark.parametrize("rule", ["gcv", "discrepancy"])
+def test_places_where_nothing_was_measured_do_not_count(rule):
+    """Zeros beside the data, as k-space is kept on its full grid: the weight is that of the data alone."""
+    problem, gain = tikhonov()
+    padded = recon.Diagonal(np.stack([gain, 0 * gain]))
+    data = np.stack([problem.data, 0 * problem.data])
+    alone = choose_weight(problem, rule, exactly).weight
+    beside = choose_weight(recon.Problem(padded, data, problem.prior, noise=0.3), rule, exactly).weight
+    assert beside == pytest.approx(alone, rel=0.05)
+
+
+def test_one_noise_level_per_sample():
+    problem, _ = tikhonov(batch=(2,))
+    levels = np.array([[0.1], [0.5]])
+    spread = recon.Problem(problem.operator, problem.data, problem.prior, noise=levels)
+    full = recon.Problem(
+        problem.operator, problem.data, problem.prior, noise=np.broadcast_to(levels, (2, 4000)).copy()
+    )
+    assert choose_weight(spread, "sure", exactly).weight == choose_weight(full, "sure", exactly).weight
+    assert noise.energy(spread, "x") == pytest.approx(noise.energy(full, "x"))
+    with pytest.raises(recon.errors.ShapeError, match=r"Axes of length 1 stand for all of their entries"):
+        recon.Problem(problem.operator, problem.data, noise=levels[:, 0])
+
+
 # -- SURE where nothing is diagonal --------------------------------------------------------------------------
 
 
@@ -245,14 +350,43 @@ def test_the_response_is_the_trace_within_its_scatter(complex_data):
     influence = matrix @ np.linalg.solve(matrix.conj().T @ matrix + w * np.eye(40), matrix.conj().T)
     wanted = (2 if complex_data else 1) * (sigma**2 * np.diag(influence).real).sum()
 
-    def ridge(problem, x0, iterations):
-        return A.data_prox(np.zeros(40, matrix.dtype), problem.data, w), 1
+    def tikhonov(problem, start, iterations):
+        return State(1, A.data_prox(np.zeros(40, matrix.dtype), problem.data, w))
 
     problem = recon.Problem(A, data, L2(1.0), noise=sigma)
-    draws = [_Search(problem, ridge, seed).response(w, 0.1, sigma**2) for seed in range(200)]
+    draws = [_Search(problem, tikhonov, seed).response(w, 0.1, sigma**2) for seed in range(200)]
     scatter = np.std(draws) / math.sqrt(len(draws))
     assert abs(np.mean(draws) - wanted) < 4 * scatter
     assert scatter < 0.02 * wanted
+
+
+# -- photographs ------------------------------------------------------------------------------------------
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the developers' ../shared folder")
+def test_a_blurred_photograph_of_unknown_noise():
+    """TV with nothing told is 1.5 dB above the Wiener filter with the best weight, and loses 0.2 dB at most."""
+    from recon_operators.convolution import Convolution, wiener
+
+    image = pytest.importorskip("PIL.Image")
+    truth = np.asarray(image.open(SHARED / "images/set12/01.png").convert("L"), float)[64:192, 64:192] / 255
+    A = Convolution(np.load(SHARED / "kernels/levin09.npz")["k01"].astype(float), truth.shape)
+    data = A @ truth + 0.01 * np.random.default_rng(0).standard_normal(truth.shape)
+    problem = recon.Problem(A, data, TV(1.0), noise="estimate")
+
+    def quality(x):
+        return -10 * math.log10(np.mean((x - truth) ** 2))
+
+    result = recon.solve(problem, weight="auto")
+    weight = result.provenance["weight"]["weight"]
+    others = [
+        quality(recon.solve(recon.Problem(A, data, TV(weight * factor))).x) for factor in (0.4, 0.6, 1.6, 2.5)
+    ]
+    assert quality(result.x) > max(quality(wiener(A, data, w)) for w in np.geomspace(1e-4, 1, 25)) + 1.5
+    assert quality(result.x) > max(others) - 0.2
 
 
 # -- through solve ----------------------------------------------------------------------------------------
@@ -279,12 +413,14 @@ def test_constraints_stay_constraints():
     assert 0 < result.provenance["weight"]["weight"] < 10
 
 
+@pytest.mark.parametrize("blurred", [True, False])
 @pytest.mark.parametrize("noise", [0.1, "estimate", None])
-def test_auto_takes_sure_or_without_any_noise_level_gcv(noise):
-    blur = recon.Matrix(np.tri(40) / 10)
-    data = blur @ np.ones(40) + 0.1 * np.random.default_rng(0).standard_normal(40)
-    result = recon.solve(recon.Problem(blur, data, L2(1.0), noise=noise), weight="auto", stop=100)
-    assert result.provenance["weight"]["rule"] == ("gcv" if noise is None else "sure")
+def test_auto_takes_sure_where_the_noise_is_known_or_plain_to_see(noise, blurred):
+    A = recon.Matrix(np.tri(40) / 10) if blurred else recon.Identity(recon.ArraySpec((40,)))
+    data = A @ np.ones(40) + 0.1 * np.random.default_rng(0).standard_normal(40)
+    result = recon.solve(recon.Problem(A, data, L2(1.0), noise=noise), weight="auto", stop=100)
+    known = noise == 0.1 or (noise == "estimate" and not blurred)
+    assert result.provenance["weight"]["rule"] == ("sure" if known else "gcv")
 
 
 def test_refusals():
@@ -338,5 +474,7 @@ def test_a_prior_without_a_value_has_no_lcurve():
     problem, _ = tikhonov()
     with pytest.raises(CapabilityError, match=r"weight = 'lcurve' needs .*value, which it has not"):
         choose_weight(
-            recon.Problem(problem.operator, problem.data, Mute(), noise=1.0), "lcurve", lambda p, x0: p.data
+            recon.Problem(problem.operator, problem.data, Mute(), noise=1.0),
+            "lcurve",
+            lambda p, *_: State(1, p.data),
         )

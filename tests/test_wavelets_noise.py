@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from recon_wavelets import DCT, Starlet, UndecimatedWavelet, Wavelet, estimate_noise, noise_levels
+from recon_wavelets import (
+    DCT,
+    Starlet,
+    UndecimatedWavelet,
+    Wavelet,
+    estimate_noise,
+    noise_levels,
+    sure_weights,
+)
 
 import recon
 from recon.errors import ArrayError, CapabilityError, ParameterError, ShapeError
@@ -165,3 +173,62 @@ def test_errors():
         estimate_noise(x, wavelet="bior4.4")
     with pytest.raises(ParameterError, match=r"estimate_noise\.wavelet must be a discrete wavelet"):
         estimate_noise(x, wavelet="none")
+
+
+# -- thresholds from the data ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("transform", [Wavelet, UndecimatedWavelet])
+def test_each_band_gets_the_threshold_of_least_error(kind, transform):
+    """Against the truth, band by band, over a grid of thresholds."""
+    rng = np.random.default_rng(5)
+    W = transform((128, 128), "db2", 3, kind=kind)
+    truth = np.cumsum(
+        np.cumsum(rng.standard_normal((2, 128, 128)) * (rng.random((2, 128, 128)) < 0.02), 1), 2
+    )
+    noisy = truth + rng.standard_normal(truth.shape)
+    truth, noisy = (a[0] + 1j * a[1] if kind == "complex" else a[0] for a in (truth, noisy))
+    weights = sure_weights(W, noisy, 1.0) + np.zeros(W.codomain.shape)
+    c, wanted = W @ noisy, W @ truth
+
+    def errors(threshold):
+        shrunk = recon.L1(1.0).prox(c, threshold)
+        return {band: np.sum(np.abs(part) ** 2) for band, part in W.bands(shrunk - wanted).items()}
+
+    found = errors(weights)
+    levels = W.spread(noise_levels(W))
+    grid = [errors(t * levels) for t in np.linspace(0.0, 5.0, 51)]
+    assert {len(np.unique(part)) for part in W.bands(weights.astype(c.dtype)).values()} == {1}
+    assert weights.max() > 0
+    for band in found:
+        assert found[band] <= 1.1 * min(e[band] for e in grid) + 0.02 * c[..., 0].size, band
+    assert sum(found.values()) < 0.7 * sum(grid[0].values())
+
+
+def test_bands_of_noise_are_set_to_zero_and_the_scale_is_that_of_the_image(to):
+    W = Wavelet((64, 64), "haar", 3)
+    noise = np.random.default_rng(0).standard_normal((64, 64))
+    weights = sure_weights(W, to(noise), 1.0)
+    assert type(weights) is type(to(noise))
+    smallest = {band: float(part.min()) for band, part in W.bands(np.asarray(weights)).items()}
+    assert smallest[3, "aa"] == 0
+    assert smallest[1, "dd"] == pytest.approx(np.sqrt(2 * np.log(32 * 32)))
+    scaled = sure_weights(W, to(1e-20 * noise), 1e-20)
+    np.testing.assert_allclose(np.asarray(scaled), 1e-20 * np.asarray(weights), rtol=1e-12)
+
+
+def test_sigma_comes_from_the_image_and_a_batch_shares_the_weights():
+    W = Wavelet((64, 64), "haar", 3)
+    image = np.add.outer(np.arange(64.0), np.arange(64.0)) + np.random.default_rng(0).standard_normal(
+        (64, 64)
+    )
+    np.testing.assert_array_equal(sure_weights(W, image), sure_weights(W, image, estimate_noise(image)))
+    assert sure_weights(W, np.stack([image, image])).shape == (64, 64)
+
+
+def test_refusals_of_thresholds():
+    with pytest.raises(CapabilityError, match=r"sure_weights\.transform must have bands, got DCT"):
+        sure_weights(DCT((4, 4)), np.zeros((4, 4)))
+    with pytest.raises(ParameterError, match=r"sure_weights\.sigma must be > 0, got 0"):
+        sure_weights(Wavelet((4, 4), "haar"), np.zeros((4, 4)), 0.0)

@@ -15,6 +15,7 @@ import numpy as np
 
 from recon.arrays import Array, as_numpy, is_complex, namespace, norm, random_normal, zeros
 from recon.errors import ArrayError, CapabilityError, ParameterError, ShapeError
+from recon.noise import from_details
 from recon.operator import Operator, capability
 from recon_wavelets._bank import split
 from recon_wavelets._filters import filters
@@ -22,9 +23,6 @@ from recon_wavelets._layout import Band
 from recon_wavelets._smoothing import smooth
 
 __all__ = ["estimate_noise", "noise_levels"]
-
-_MAD = 0.6744897501960817
-"""Median of |n| for n standard normal."""
 
 
 def noise_levels(
@@ -159,9 +157,7 @@ def estimate_noise(
             f"estimate_noise.method must be 'wavelet' or 'starlet', got {method!r}. Take 'wavelet' for images."
         )
     flat = as_numpy(details).reshape(*x.shape[: x.ndim - axes], -1)
-    if flat.dtype.kind == "c":
-        flat = np.concatenate([flat.real, flat.imag], axis=-1)
-    sigma = np.median(np.abs(flat), axis=-1).astype(np.float64) / (_MAD * gain)
+    sigma = from_details(flat) / gain
     return sigma if sigma.ndim else float(sigma)
 
 

@@ -170,9 +170,7 @@ def _with_weight(
     if resume and kept.exists():
         record = json.loads(kept.read_text(encoding="utf-8"))
     else:
-        record = select_weight(
-            run.problem, run.weight, solver, stop=run.stopping.rule(), seed=run.seed
-        ).record()
+        record = select_weight(run.problem, run.weight, solver, seed=run.seed).record()
         with atomic(kept) as temporary:
             temporary.write_text(json.dumps(record), encoding="utf-8")
     if not quiet:
