@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recon.arrays import Array, as_numpy, leaves
-from recon.errors import ConvergenceError
+from recon.arrays import Array, as_numpy, is_complex, leaves, tmap
+from recon.errors import CapabilityError, ConvergenceError, ParameterError
 from recon.params import describe
 from recon.solver import Record, Solver, State, Status
 from recon.storage import write_npz
@@ -68,6 +68,33 @@ class Result:
         """Iterations and values of one recorded figure, for plotting."""
         rows = [record for record in self.history if name in record.values]
         return [r.iteration for r in rows], [r.values[name] for r in rows]
+
+    def interval(self, level: float = 0.9) -> tuple[Array, Array]:
+        """Lower and upper ends of pointwise credible intervals, x -+ z sqrt(variance) with the normal quantile z.
+
+        Right where the posterior of an entry is near a normal one. For complex images it is refused: take
+        ``variance``, which is that of real and imaginary part together.
+
+        Raises
+        ------
+        CapabilityError
+            When the solver gave no variance, or the image is complex.
+        ParameterError
+            For a level outside (0, 1).
+        """
+        from statistics import NormalDist
+
+        if not 0.0 < level < 1.0:
+            raise ParameterError(f"Result.interval.level must be between 0 and 1, got {level}.")
+        if self.variance is None or any(map(is_complex, leaves(self.x))):
+            what = "a variance" if self.variance is None else "a real image"
+            raise CapabilityError(
+                f"Result.interval needs {what}, which {type(self.solver).__name__} did not give. "
+                "Sample a real image, with SkRock or PerturbAndSolve."
+            )
+        z = NormalDist().inv_cdf(0.5 + 0.5 * level)
+        reach = tmap(lambda v: z * v**0.5, self.variance)
+        return tmap(lambda x, r: x - r, self.x, reach), tmap(lambda x, r: x + r, self.x, reach)
 
     def check(self) -> Result:
         """Raise a ConvergenceError when the run did not end well; return self otherwise."""

@@ -91,12 +91,14 @@ class Solver(Parameters, ABC):
     def measure(self, problem: Problem, state: Any) -> dict[str, float]:
         """Figures for history, stopping rules and observers: at least ``objective`` and ``loss``.
 
+        For a prior without a value (a plugged-in denoiser) the objective is the loss alone.
+
         Called every few iterations. Override it where A x is already at hand, or to add a certificate
-        (``"gap"``, ``"residual"``).
+        (``"gap"``, ``"residual"``). A sampler also offers ``variance(state)``, which becomes ``Result.variance``.
         """
         prediction = problem.operator @ state.x
         loss = problem.loss.value(prediction, problem.data)
-        return {"objective": loss + problem.penalty(state.x), "loss": loss}
+        return {"objective": loss + (problem.penalty(state.x) if problem.valued else 0.0), "loss": loss}
 
     @classmethod
     def suits(cls, problem: Problem) -> Fit | None:
