@@ -204,10 +204,11 @@ def cg(
     x0: Array | None = None,
     iterations: int = 100,
     tol: float = 1e-10,
+    precondition: Callable[[Array], Array] | None = None,
 ) -> Array:
     """Solve M x = b by conjugate gradients, M Hermitian positive (semi)definite.
 
-    Stops when ||b - M x|| <= tol ||b||. One product with M per iteration, four arrays.
+    Stops when ||b - M x|| <= tol ||b||. One product with M per iteration, four arrays (five with a preconditioner).
 
     Parameters
     ----------
@@ -219,13 +220,16 @@ def cg(
         Start; zero by default.
     iterations, tol
         At most this many; relative residual.
+    precondition
+        r -> P r with P Hermitian positive definite and near to the inverse of M; one call per iteration.
     """
     x = tmap(lambda leaf: 0 * leaf, b) if x0 is None else x0
     r = b if x0 is None else axpy(-1.0, apply(x0), b)
-    p, rho = r, vdot(r, r).real
+    z = precondition(r) if precondition else r
+    p, rho = z, vdot(r, z).real
     goal = (tol * array_norm(b)) ** 2
     for _ in range(iterations):
-        if rho <= goal:
+        if (vdot(r, r).real if precondition else rho) <= goal:
             break
         q = apply(p)
         curvature = vdot(p, q).real
@@ -233,8 +237,9 @@ def cg(
             break
         alpha = rho / curvature
         x, r = axpy(alpha, p, x), axpy(-alpha, q, r)
-        previous, rho = rho, vdot(r, r).real
-        p = axpy(rho / previous, p, r)
+        z = precondition(r) if precondition else r
+        previous, rho = rho, vdot(r, z).real
+        p = axpy(rho / previous, p, z)
     return x
 
 

@@ -264,7 +264,8 @@ def test_solve_chooses_and_says_which(caplog):
     matrix, data, weight = lasso()
     cases = {
         "Cgls": Problem(recon.Matrix(matrix), data, L2(0.1)),
-        "Fista": Problem(recon.Matrix(matrix), data, L1(weight)),
+        "ActiveSet": Problem(recon.Matrix(matrix), data, L1(weight)),
+        "Fista": Problem(recon.Matrix(matrix), data, L21(weight)),
         "Pdhg": Problem(recon.Matrix(matrix), data, TV(weight, ndim=1)),
     }
     for name, problem in cases.items():

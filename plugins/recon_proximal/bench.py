@@ -20,6 +20,7 @@ from recon_proximal.pdhg import Pdhg
 __all__ = ["cases"]
 
 ITERATIONS = 100
+INNER = 16
 WEIGHT = 0.02
 
 
@@ -92,9 +93,18 @@ def _fista_case(name: str, operator: Any, data: Any) -> Case:
 def _pdhg_case(name: str, operator: Any, data: Any) -> Case:
     weight = 1e-3 * float(np.abs(operator.H @ data).max())
     problem = recon.Problem(operator, data, recon.TV(weight))
-    solver = Pdhg(balance=5.0, relaxation=1.0)
+    solver = Pdhg(balance=0.05, relaxation=1.0, inner=INNER)
     first = solver.init(problem)
-    tau, sigma, sigma_field = first.tau, first.sigma, first.sigmas[0]
+    tau, sigma = first.tau, first.sigma
+    step = 1.0 / (8.0 * tau)
+
+    def image(z: Any, p: Any) -> Any:
+        x = z.copy()
+        x[:-1] += tau * p[0, :-1]
+        x[1:] -= tau * p[0, :-1]
+        x[:, :-1] += tau * p[1, :, :-1]
+        x[:, 1:] -= tau * p[1, :, :-1]
+        return x
 
     def loop() -> Any:
         x = ahead = np.zeros(operator.domain.shape)
@@ -102,17 +112,16 @@ def _pdhg_case(name: str, operator: Any, data: Any) -> Case:
         field = np.zeros_like(p)
         for _ in range(ITERATIONS):
             y = (y + sigma * (operator._forward(ahead) - data)) / (1.0 + sigma)
-            field[0, :-1] = ahead[1:] - ahead[:-1]
-            field[1, :, :-1] = ahead[:, 1:] - ahead[:, :-1]
-            p = p + sigma_field * field
-            p = p / np.maximum(np.sqrt(p[0] ** 2 + p[1] ** 2) / weight, 1.0)
-            slope = operator._adjoint(y)
-            slope[:-1] -= p[0, :-1]
-            slope[1:] += p[0, :-1]
-            slope[:, :-1] -= p[1, :, :-1]
-            slope[:, 1:] += p[1, :, :-1]
-            new = x - tau * slope
-            ahead, x = 2.0 * new - x, new
+            z, q = x - tau * operator._adjoint(y), p
+            for n in range(INNER):
+                inside = image(z, q)
+                field[0, :-1] = inside[1:] - inside[:-1]
+                field[1, :, :-1] = inside[:, 1:] - inside[:, :-1]
+                new = q + step * field
+                new = new / np.maximum(np.sqrt(new[0] ** 2 + new[1] ** 2) / weight, 1.0)
+                q, p = new + n / (n + 5.0) * (new - p), new
+            after = image(z, p)
+            ahead, x = 2.0 * after - x, after
         return x
 
     return _case(name, lambda: recon.solve(problem, solver, stop=ITERATIONS).x, loop)

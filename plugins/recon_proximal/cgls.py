@@ -9,15 +9,14 @@ s = A^H W r - d x;  b = <s, s>_new / <s, s>_old;  p = s + b p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from recon import L2, LeastSquares, Problem, Solver, State, WeightedLeastSquares
+from recon import L2, Problem, Solver, State
 from recon.arrays import Array, norm, tmap, vdot
 from recon.errors import CapabilityError
 from recon.linalg import axpy
-from recon.priors import NonNegative, Scaled
 from recon.solver import Fit
 from recon_proximal._examples import weighing
+from recon_proximal._quadratic import damping, weighed
 
 __all__ = ["Cgls", "CglsState"]
 
@@ -51,20 +50,20 @@ class Cgls(Solver):
     state_type = CglsState
 
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> CglsState:
-        damp = _damp(problem)
+        damp = damping(problem, "Cgls")
         x = problem.start(x0)
         residual = tmap(lambda y, p: y - p, problem.data, problem.operator @ x)
         descent = _descent(problem, x, residual, damp)
         return CglsState(0, x, residual, descent, descent, vdot(descent, descent).real, 1.0)
 
     def step(self, problem: Problem, state: CglsState) -> CglsState:
-        damp, p, s = _damp(problem), state.direction, state.descent
+        damp, p, s = damping(problem, "Cgls"), state.direction, state.descent
         slope = vdot(p, s).real
         if slope <= 0.0:  # rounding has turned p uphill: start over from the gradient
             p, slope = s, state.square
         q = problem.operator @ p
         size = vdot(p, p).real
-        curvature = vdot(q, _weigh(problem, q)).real + damp * size
+        curvature = vdot(q, weighed(problem, q)).real + damp * size
         if slope <= 0.0 or curvature <= 0.0:  # the gradient is zero: this is a minimiser, stay there
             return replace(state, iteration=state.iteration + 1, change=0.0)
         # <p, s> is <s, s> in exact arithmetic; with it every step is an exact line search and cannot go up
@@ -79,7 +78,7 @@ class Cgls(Solver):
         return CglsState(state.iteration + 1, x, residual, direction, descent, square, change)
 
     def measure(self, problem: Problem, state: CglsState) -> dict[str, float]:
-        loss = 0.5 * vdot(state.residual, _weigh(problem, state.residual)).real
+        loss = 0.5 * vdot(state.residual, weighed(problem, state.residual)).real
         values = {"objective": loss + problem.penalty(state.x), "loss": loss, "gradient": state.square**0.5}
         if state.iteration:
             values["change"] = state.change
@@ -88,7 +87,7 @@ class Cgls(Solver):
     @classmethod
     def suits(cls, problem: Problem) -> Fit | None:
         try:
-            _damp(problem)
+            damping(problem, "Cgls")
         except CapabilityError:
             return None
         return Fit(3.0, "quadratic problem")
@@ -98,32 +97,6 @@ class Cgls(Solver):
         return weighing(L2(0.1))
 
 
-def _damp(problem: Problem) -> float:
-    """The weight d of the quadratic prior; a CapabilityError where the problem is not quadratic."""
-    if not isinstance(problem.loss, LeastSquares | WeightedLeastSquares):
-        raise CapabilityError(
-            f"Cgls needs a quadratic loss, got {type(problem.loss).__name__}. Use Pdhg instead."
-        )
-    prior: Any = problem.prior
-    if prior is None:
-        return 0.0
-    factor = 1.0
-    while isinstance(prior, Scaled):
-        factor, prior = factor * prior.factor, prior.prior
-    if isinstance(prior, L2):
-        return factor * prior.weight
-    other = "Sirt (bounds) or Fista" if isinstance(prior, NonNegative) else "Fista or Pdhg"
-    raise CapabilityError(f"Cgls needs an L2 prior or none, got {problem.prior!r}. Use {other} instead.")
-
-
-def _weigh(problem: Problem, residual: Array) -> Array:
-    """W r: the loss's gradient is linear in the residual."""
-    if isinstance(problem.loss, LeastSquares):
-        return residual
-    nothing = tmap(lambda leaf: 0 * leaf, residual)
-    return problem.loss.gradient(residual, nothing)
-
-
 def _descent(problem: Problem, x: Array, residual: Array, damp: float) -> Array:
-    descent = problem.operator.H @ _weigh(problem, residual)
+    descent = problem.operator.H @ weighed(problem, residual)
     return axpy(-damp, x, descent) if damp else descent

@@ -19,7 +19,7 @@ from recon.errors import CapabilityError
 from recon.params import Doc
 from recon_proximal._examples import weighing
 
-__all__ = ["Sirt", "SirtState"]
+__all__ = ["Sirt", "SirtState", "inverse_sums", "ones"]
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Sirt(Solver):
                 f"Sirt takes bounds (NonNegative, Box) or no prior, got {problem.prior!r}. Use Pdhg instead."
             )
         x = problem.start(x0)
-        rows = problem.operator @ tmap(_ones, x)
-        columns = problem.operator.H @ tmap(_ones, rows)
-        inverse_rows, inverse_columns = tmap(_inverse, rows), tmap(_inverse, columns)
+        rows = problem.operator @ tmap(ones, x)
+        columns = problem.operator.H @ tmap(ones, rows)
+        inverse_rows, inverse_columns = tmap(inverse_sums, rows), tmap(inverse_sums, columns)
         return SirtState(0, x, problem.operator @ x, inverse_rows, inverse_columns)
 
     def step(self, problem: Problem, state: SirtState) -> SirtState:
@@ -90,11 +90,12 @@ class Sirt(Solver):
         return weighing(NonNegative())
 
 
-def _ones(x: Any) -> Any:
+def ones(x: Any) -> Any:
+    """Ones like x."""
     return namespace(x).ones_like(x)
 
 
-def _inverse(sums: Any) -> Any:
+def inverse_sums(sums: Any) -> Any:
     """1 / sums, 0 where a row or column is empty."""
     xp = namespace(sums)
     if xp.isdtype(sums.dtype, "complex floating") or float(xp.min(sums)) < 0.0:
