@@ -7,31 +7,43 @@ a parabola or a straight line.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 __all__ = ["least", "root"]
 
 _APART = 3.0  # ratio of neighbours while a zero is not yet between two of them
 _HALVES = 2.0  # the same for a least value
 _CLOSE = 1.1  # a weight nearer than this ratio to one that was tried is not tried
+_LEVEL = 1e-6  # relative difference of scores that are as good as equal
 _MOST = 20  # steps
 
 
-def least(score: Callable[[float], float], start: float) -> float:
-    """Where a function of log w is least: steps of 2 until it rises on both sides, then parabolas through three."""
-    scores = {start: score(start)}
+def least(score: Callable[[float], float], tried: Iterable[float]) -> float:
+    """Where a function of log w is least: steps of 2 until it rises on both sides, then parabolas through three.
 
-    def at(weight: float) -> float:
+    Where it is level, as beyond the weights that leave an image of zeros, the steps go on: smaller weights first.
+    """
+    scores: dict[float, float] = {}
+
+    def at(weight: float) -> None:
         if weight not in scores:
-            scores[weight] = score(weight)
-        return scores[weight]
+            value = score(weight)
+            scores[weight] = math.inf if math.isnan(value) else value
 
-    for ratio in (1 / _HALVES, _HALVES):
-        weight = min(scores, key=scores.__getitem__)
-        for _ in range(_MOST):
-            if at(weight * ratio) >= at(weight):
-                break
-            weight *= ratio
+    def lowest() -> list[float]:
+        low = min(scores.values())
+        return sorted(w for w, value in scores.items() if value <= low + _LEVEL * abs(low))
+
+    for weight in tried:
+        at(weight)
+    for _ in range(_MOST):
+        if lowest()[0] != min(scores):
+            break
+        at(min(scores) / _HALVES)
+    for _ in range(_MOST):
+        if lowest()[-1] != max(scores):
+            break
+        at(max(scores) * _HALVES)
     for _ in range(3):
         ordered = sorted(scores)
         place = ordered.index(min(ordered, key=scores.__getitem__))

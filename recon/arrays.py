@@ -357,10 +357,9 @@ def from_numpy(values: Any, like: Array, dtype: Any = None) -> Any:
     """A NumPy array in the library and on the device of ``like`` (and, if given, of that library's dtype)."""
     leaf = leaves(like)[0]
     xp = namespace(leaf)
-    if np.ndim(values):
-        values = np.ascontiguousarray(values)
-        if not values.flags.writeable and not isinstance(leaf, np.ndarray):
-            values = values.copy()  # others cannot mark an array as read-only
+    values = np.asarray(values, order="C")
+    if not values.flags.writeable and not isinstance(leaf, np.ndarray):
+        values = values.copy()  # others cannot mark an array as read-only
     array = xp.asarray(values, device=device_of(leaf))
     return array if dtype is None else xp.astype(array, dtype, copy=False)
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from recon.arrays import Array, Spec, clip, device_of, is_complex, leaves, namespace, per_member, tmap
-from recon.errors import CapabilityError
+from recon.arrays import Array, Spec, clip, device_of, leaves, namespace, per_member, tmap
+from recon.errors import CapabilityError, ShapeError
 from recon.losses import Loss
 from recon.params import Doc, Parameters
-from recon.priors.cardinality import Moduli, Ndim, one_sample
+from recon.priors.bounds import Moduli
+from recon.priors.cardinality import Ndim, one_sample
 
 __all__ = ["L1Ball", "ResidualBall"]
 
@@ -52,6 +53,13 @@ class ResidualBall(Parameters, Loss):
         xp = namespace(distance)
         slack = 64.0 * float(xp.finfo(distance.dtype).eps) * self._lengths(data)
         return 0.0 if bool(xp.all(distance <= self.radius * (1.0 + self.tol) + slack)) else math.inf
+
+    def check_data(self, data: Array) -> None:
+        axes = min(leaf.ndim for leaf in leaves(data))
+        if self.ndim is not None and self.ndim > axes:
+            raise ShapeError(
+                f"ResidualBall.ndim must be at most the {axes} axes of the data, got {self.ndim}. Lower it."
+            )
 
     def gradient(self, prediction: Array, data: Array) -> Array:
         raise CapabilityError(
@@ -142,12 +150,10 @@ class L1Ball(Parameters, Moduli):
     radius: Annotated[float, Ge(0), Doc("largest sum of |x|")] = 1.0
     ndim: Ndim = 1
 
-    convex: ClassVar[bool] = True
-
     def value(self, x: Array) -> float:
-        size = namespace(x).abs(self._flat(x))
+        size = self._sizes(x)
         xp = namespace(size)
-        slack = 1.0 + 64.0 * float(xp.finfo(size.dtype).eps) * size.shape[-1]
+        slack = 1.0 + 64.0 * float(xp.finfo(x.dtype).eps) + 1e-14 * size.shape[-1]
         return 0.0 if bool(xp.all(xp.sum(size, axis=-1) <= self.radius * slack)) else math.inf
 
     def prox(self, v: Array, t: Any) -> Array:
@@ -156,7 +162,7 @@ class L1Ball(Parameters, Moduli):
 
     def project(self, v: Array) -> Array:
         """Soft threshold at the level that brings the sum to r, found by sorting (Duchi et al. 2008): O(n log n)."""
-        size = namespace(v).abs(self._flat(v))
+        size = self._sizes(v)
         xp, count = namespace(size), size.shape[-1]
         falling = xp.sort(size, axis=-1, descending=True)
         ranks = xp.astype(xp.arange(1, count + 1, device=device_of(v)), size.dtype)
@@ -166,11 +172,12 @@ class L1Ball(Parameters, Moduli):
         level = clip(level, 0.0, None)
         above = size > level
         factor = xp.where(above, 1.0 - level / xp.where(above, size, xp.ones_like(size)), xp.zeros_like(size))
-        factor = xp.reshape(factor, v.shape)
-        return v * (xp.astype(factor, v.dtype) if is_complex(v) else factor)
+        return v * xp.astype(xp.reshape(factor, v.shape), v.dtype)
 
-    def _flat(self, x: Any) -> Any:
-        return namespace(x).reshape(x, (*x.shape[: x.ndim - self.ndim], -1))
+    def _sizes(self, x: Any) -> Any:
+        """|x| of each sample, in double precision: a running sum of many entries."""
+        xp = namespace(x)
+        return xp.astype(xp.reshape(xp.abs(x), (*x.shape[: x.ndim - self.ndim], -1)), xp.float64)
 
     def check_spec(self, spec: Spec) -> None:
         one_sample(self, spec, self.ndim)

@@ -72,9 +72,9 @@ def follow(values: np.ndarray[Any, Any], xp: Any, device: Any, dtype: Any) -> An
 
 def frozen(values: Any) -> Any:
     """A copy that later changes of the caller's array do not reach; what is no array becomes one of NumPy."""
-    if not isinstance(values, np.ndarray):
-        return namespace(values).asarray(values, copy=True) if is_array_api_obj(values) else np.array(values)
-    copy = values.copy()
+    if is_array_api_obj(values) and not isinstance(values, np.ndarray):
+        return namespace(values).asarray(values, copy=True)
+    copy = np.array(values)
     copy.setflags(write=False)
     return copy
 

@@ -6,6 +6,7 @@ safety margin, and never exceeds the certified bound where the operator has one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,8 @@ def norm(
     largest Ritz value is never below power iteration's estimate and closes in much faster. It stops when that
     value has grown by less than ``tol`` relative in three steps running, after ten steps at least: a rare
     large mode needs log(n) steps to show. The result is ``margin`` times the estimate, but never more than
-    the certified bound. One forward and one adjoint per iteration, three arrays of the domain.
+    the certified bound, and where the estimate comes so near it stops too. One forward and one adjoint per
+    iteration, three arrays of the domain.
 
     Parameters
     ----------
@@ -81,14 +83,19 @@ def norm(
     if margin < 1:
         raise ParameterError(f"norm.margin must be >= 1, got {margin}. Power iteration converges from below.")
     like = np.zeros(1) if like is None else like
-    square = _largest_eigenvalue(operator, like, iterations, tol, seed)
-    estimate = margin * square**0.5
     bound = norm_bound(operator)
-    return float(estimate if bound is None else min(estimate, bound))
+    limit = math.inf if bound is None else bound
+    square = _largest_eigenvalue(operator, like, iterations, tol, seed, enough=limit / margin)
+    return float(min(margin * square**0.5, limit))
 
 
-def _largest_eigenvalue(operator: Operator, like: Array, iterations: int, tol: float, seed: int) -> float:
-    """The largest Ritz value of A^H A (Golub and Van Loan, algorithm 10.1.1, without reorthogonalisation)."""
+def _largest_eigenvalue(
+    operator: Operator, like: Array, iterations: int, tol: float, seed: int, enough: float
+) -> float:
+    """The largest Ritz value of A^H A (Golub and Van Loan, algorithm 10.1.1, without reorthogonalisation).
+
+    Its root need not be found beyond `enough`.
+    """
     v = random_normal(operator.domain, like, np.random.default_rng(seed))
     beta = array_norm(v)
     if beta == 0.0:
@@ -107,8 +114,8 @@ def _largest_eigenvalue(operator: Operator, like: Array, iterations: int, tol: f
         previous, square = square, max(float(np.linalg.eigvalsh(matrix)[-1]), 0.0)
         calm = calm + 1 if square - previous <= tol * square else 0
         beta = array_norm(w)
-        if (calm >= 3 and k >= 9) or beta <= 1e-12 * square:  # beta = 0: the space is exhausted
-            break
+        if (calm >= 3 and k >= 9) or beta <= 1e-12 * square or square**0.5 >= enough:
+            break  # beta = 0: the space is exhausted
         beside.append(beta)
         before, v = v, _scaled(1.0 / beta, w)
     return square

@@ -206,8 +206,13 @@ class Poisson(Parameters, Loss):
         if bool(xp.any(mean < 0)) or bool(xp.any(counted & (mean <= 0))):
             return math.inf
         one = xp.ones_like(mean)
-        ratio = xp.where(counted, y, one) / xp.where(counted, mean, one)
-        return float(xp.sum(mean - y + y * xp.log(ratio)))
+        counts = xp.where(counted, xp.maximum(y, 1e-30 * mean), one)
+        excess, ratio = mean - y, xp.where(counted, mean, one) / counts
+        near = (
+            abs(ratio - 1.0) < 0.5
+        )  # where excess - y log(ratio) cancels, the log needs the digits of the excess
+        logs = xp.where(near, xp.log1p(xp.where(near, excess / counts, 0.0 * one)), xp.log(ratio))
+        return float(xp.sum(excess - y * logs))
 
     def gradient(self, prediction: Array, data: Array) -> Array:
         def one(p: Any, y: Any) -> Any:

@@ -101,6 +101,9 @@ def estimate(data: Array, axes: int = 2) -> float:
             raise ParameterError(
                 "The noise of complex data must be given, got 'estimate'. Measure it on a scan without signal."
             )
+        values = values.astype(
+            np.result_type(values, np.float32), copy=False
+        )  # small integers would overflow
         for axis in range(-1, -1 - min(axes, 2, values.ndim), -1):
             if values.shape[axis] < 3:
                 raise ParameterError(
@@ -115,7 +118,7 @@ def estimate(data: Array, axes: int = 2) -> float:
     level = float(from_details(np.concatenate(sizes)))
     if not level > 0:
         raise ParameterError(
-            "The noise of these data cannot be estimated: more than half of their differences are 0. "
+            "The noise of these data cannot be estimated: more than half of their differences are 0 or NaN. "
             "Give Problem.noise as a number."
         )
     return level

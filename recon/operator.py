@@ -5,8 +5,8 @@
 
 An operator is an immutable, picklable description of a linear map between two specs. It knows no solver, no
 norm estimator and no concrete operator. What an operator can do beyond the two products (``normal``,
-``norm_bound``, ``row_scale``, ``column_scale``, ``data_prox``, ``pinv``, ``svd``, ``factors``) are methods that a
-caller finds by looking.
+``norm_bound``, ``row_scale``, ``column_scale``, ``normal_scale``, ``data_prox``, ``pinv``, ``svd``, ``factors``) are
+methods that a caller finds by looking.
 """
 
 from __future__ import annotations
@@ -273,6 +273,28 @@ class Product(Operator):
         """B^H (A^H A) B, where the left operator has a ``normal``."""
         middle = self.left.normal  # type: ignore[attr-defined]
         return lambda x: self.right._adjoint(middle(self.right._forward(x)))
+
+    @property
+    def normal_scale(self) -> Callable[[], float]:
+        """Product of that of A and the c of B B^H = c I, where they have these."""
+        own, c = self.left.normal_scale, self.right.row_scale  # type: ignore[attr-defined]
+        return lambda: own() * c()
+
+    @property
+    def data_prox(self) -> Callable[[Array, Array, float], Array]:
+        """v + B^H (A.data_prox(B v, y, rho / c) - B v) / c, where A has a ``data_prox`` and B B^H = c I."""
+        prox = self.left.data_prox  # type: ignore[attr-defined]
+        c = self.right.row_scale()  # type: ignore[attr-defined]
+        if not c > 0.0:
+            raise AttributeError("data_prox")
+
+        def moved(v: Array, data: Array, rho: float) -> Array:
+            before = self.right._forward(v)
+            after = prox(before, data, rho / c)
+            back = self.right._adjoint(tmap(lambda a, b: (a - b) / c, after, before))
+            return tmap(lambda a, b: a + b, v, back)
+
+        return moved
 
     def __str__(self) -> str:
         return f"{self.left!s} @ {self.right!s}"

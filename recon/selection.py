@@ -8,14 +8,16 @@
 
 b holds random signs, so that the quotient estimates the degrees of freedom, the trace of y -> A x_w(y). Where the
 prior is quadratic (`L2`) and A has an ``svd``, both are known in closed form and nothing is solved on the way.
-The first two need the noise level. ``auto`` takes `sure` where it is given, and for denoising (A^H A = A A^H = c I)
-where it is estimated; else `gcv`, which does not suffer from an estimate that takes structure of the data for noise.
+
+The first two need the noise level. An estimate from the data counts structure as noise, and `sure` would believe it.
+So, save for denoising (A^H A = A A^H = c I), `sure` takes the smaller one of that and of what the choice of `gcv`
+leaves, sigma^2 = ||A x_w - y||^2 / (m - degrees of freedom). ``auto`` is `sure`, and `gcv` where noise is None.
 docs/weights.md has what each loses against the best weight.
 
 Sources: V. A. Morozov, Soviet Math. Dokl. 7 (1966) 414; C. M. Stein, Ann. Stat. 9 (1981) 1135; S. Ramani,
 T. Blu, M. Unser, IEEE Trans. Image Process. 17 (2008) 1540, doi:10.1109/TIP.2008.2001404; A. Girard, Numer.
-Math. 56 (1989) 1; A. Lanza, M. Pragliola, F. Sgallari, Electron. Trans. Numer. Anal. 53 (2020) 329; P. C.
-Hansen, SIAM Rev. 34 (1992) 561.
+Math. 56 (1989) 1; G. Wahba, J. R. Stat. Soc. B 45 (1983) 133 (the noise from what is left); A. Lanza, M. Pragliola,
+F. Sgallari, Electron. Trans. Numer. Anal. 53 (2020) 329; P. C. Hansen, SIAM Rev. 34 (1992) 561.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -33,6 +36,7 @@ from recon._searching import least, root
 from recon.arrays import (
     Array,
     as_numpy,
+    finite,
     from_numpy,
     is_complex,
     leaves,
@@ -43,7 +47,7 @@ from recon.arrays import (
     tmap,
     vdot,
 )
-from recon.errors import CapabilityError, ParameterError
+from recon.errors import CapabilityError, ConvergenceError, ParameterError
 from recon.fft import fftn
 from recon.linalg import axpy
 from recon.losses import LeastSquares
@@ -60,6 +64,7 @@ log = logging.getLogger("recon")
 Name = Literal["auto", "discrepancy", "sure", "gcv", "whiteness", "lcurve"]
 Reconstruct = Callable[[Problem, Any, int | None], State]
 
+_LEAST = 1e-3  # share of the degrees of freedom that a fit must leave
 _LCURVE = np.geomspace(1e-3, 1e2, 16)  # of the first weight
 
 
@@ -147,9 +152,11 @@ def choose_weight(problem: Problem, rule: Name, reconstruct: Reconstruct, *, see
         )
     name: str = rule
     if name == "auto":
-        name = "sure" if _knows_noise(problem) else "gcv"
+        name = "gcv" if problem.noise is None else "sure"
     search = _Search(problem, reconstruct, seed)
     weight = _RULES[name](search)
+    if len({trial.score for trial in search.trials}) == 1:
+        log.warning("the weight changes nothing that %s could see: %.4g is as good as any", name, weight)
     log.info("weight %.4g chosen by %s after %d trials", weight, name, len(search.trials))
     return Selection(name, weight, search.image(weight), tuple(search.trials), search.spent)
 
@@ -169,6 +176,8 @@ class _Search:
         self._state: State | None = None
         self._moved: State | None = None
         self._prediction: Array = None
+        self._misfits: dict[float, float] = {}
+        self._responses: dict[float, float] = {}
         self._ridge = ridge(problem)
         # a stream of its own: signs of the very numbers that made simulated noise would follow it, not probe it
         rng = np.random.default_rng((seed, 2008))
@@ -176,6 +185,10 @@ class _Search:
         self.signs = tmap(_signs, draws)
         image = random_normal(problem.operator.domain, problem.data, rng, problem.batch)
         self.count = _count(problem.operator @ image)
+        if not self.count:
+            raise ParameterError(
+                "weight needs data that tell something of the image, got an operator that is 0. Check its scale."
+            )
 
     def image(self, weight: float) -> Array:
         if weight != self._weight or self._state is None:
@@ -189,6 +202,11 @@ class _Search:
         problem = replace(self.problem, data=data, prior=weight * self.problem.prior)
         state = self.reconstruct(problem, start, iterations)
         self.spent += state.iteration
+        if not finite(state.x):
+            raise ConvergenceError(
+                f"The run with weight {weight:.4g} diverged, so that no rule can judge it. "
+                "Check the step size, or choose another solver."
+            )
         return state
 
     def residual(self, weight: float) -> Array:
@@ -196,12 +214,22 @@ class _Search:
         return axpy(-1.0, self.problem.data, self._prediction)
 
     def misfit(self, weight: float) -> float:
-        return self._ridge.misfit(weight) if self._ridge else norm(self.residual(weight))
+        if weight not in self._misfits:
+            self._misfits[weight] = self._ridge.misfit(weight) if self._ridge else norm(self.residual(weight))
+        return self._misfits[weight]
 
-    def response(self, weight: float, step: float, variance: Any = 1.0) -> float:
+    def response(self, weight: float, variance: Any = 1.0) -> float:
         """<v b, A x(y + e b) - A x(y)> / e: the trace of v d(A x) / dy, estimated with one step e."""
-        if self._ridge and isinstance(variance, float):
-            return variance * self._ridge.freedom(weight)
+        if not isinstance(variance, float):
+            return self._probed(weight, variance)
+        if weight not in self._responses:
+            self._responses[weight] = (
+                self._ridge.freedom(weight) if self._ridge else self._probed(weight, 1.0)
+            )
+        return variance * self._responses[weight]
+
+    def _probed(self, weight: float, variance: Any) -> float:
+        step = 0.1 * self.size  # a step of the size of the noise would leave the piece that the image lies in
         self.image(weight)
         assert self._state is not None
         data = axpy(step, self.signs, self.problem.data)
@@ -210,15 +238,24 @@ class _Search:
         probe = tmap(lambda b, v: b * v, self.signs, per_member(variance, change))
         return vdot(probe, change).real / step
 
+    def rest(self, weight: float) -> float:
+        """The share of the degrees of freedom that a fit leaves, as gcv divides by it."""
+        return max(1 - self.response(weight) / self.count, _LEAST)
+
+    @cached_property
+    def size(self) -> float:
+        """The order of magnitude of the noise: known, estimated, or a tenth of the data."""
+        noise, data = self.problem.noise, self.problem.data
+        if noise is not None and not isinstance(noise, str):
+            return level(noise)
+        try:
+            return estimate(data)
+        except ParameterError:
+            return 0.1 * norm(data) / math.sqrt(_size(data)) or 1.0
+
     def natural(self) -> float:
         """The size of noise after A^H: the order of magnitude of a good weight of an l1-type prior."""
-        noise = self.problem.noise
-        if noise is None or isinstance(noise, str):
-            data = self.problem.data
-            size = estimate(data) if _smooth(data) else 0.1 * norm(data) / math.sqrt(_size(data))
-        else:
-            size = level(noise)
-        back = self.problem.operator.H @ tmap(lambda b: size * b, self.signs)
+        back = self.problem.operator.H @ tmap(lambda b: self.size * b, self.signs)
         return norm(back) / math.sqrt(_size(back)) or 1.0
 
     def note(self, weight: float, misfit: float, score: float) -> float:
@@ -245,27 +282,31 @@ def _discrepancy(search: _Search) -> float:
 
 def _sure(search: _Search) -> float:
     sigma = known(search.problem, "weight = 'sure'")
+    tried = [search.natural()]
+    if isinstance(search.problem.noise, str) and not _only_noise(search.problem):
+        best = _gcv(search)
+        sigma = min(sigma, search.misfit(best) / math.sqrt(search.rest(best) * search.count))
+        tried = [trial.weight for trial in search.trials]  # nothing is solved for these again
+        search.trials.clear()
     size = level(sigma)
     variance = tmap(lambda s: (s / size) ** 2, sigma)  # near 1, whatever the unit of single-precision data
 
     def risk(weight: float) -> float:
         misfit = search.misfit(weight)
-        response = search.response(weight, 0.1 * size, variance)
-        return search.note(weight, misfit, misfit**2 + 2 * size**2 * response)
+        return search.note(weight, misfit, misfit**2 + 2 * size**2 * search.response(weight, variance))
 
-    return least(risk, search.natural())
+    return least(risk, tried)
 
 
 def _gcv(search: _Search) -> float:
-    count = search.count
-    step = 0.01 * norm(search.problem.data) / math.sqrt(count) or 1.0
+    nothing = norm(search.problem.data)
 
     def score(weight: float) -> float:
-        misfit = search.misfit(weight)
-        rest = 1 - search.response(weight, step) / count  # of the degrees of freedom
-        return search.note(weight, misfit, (misfit / max(rest, 1e-3)) ** 2)
+        misfit, rest = search.misfit(weight), search.rest(weight)
+        judged = misfit if rest > _LEAST else nothing  # a fit that leaves nothing free tells nothing: 0 / 0
+        return search.note(weight, misfit, (judged / rest) ** 2)
 
-    return least(score, search.natural())
+    return least(score, [search.natural()])
 
 
 def _whiteness(search: _Search) -> float:
@@ -277,7 +318,7 @@ def _whiteness(search: _Search) -> float:
         ]
         return search.note(weight, norm(residual), sum(parts))
 
-    return least(score, search.natural())
+    return least(score, [search.natural()])
 
 
 def _lcurve(search: _Search) -> float:
@@ -321,10 +362,8 @@ _RULES = {
 # -- small things ----------------------------------------------------------------------------------------
 
 
-def _knows_noise(problem: Problem) -> bool:
-    """Whether the noise level is given, or estimated in data that are image and noise and nothing else."""
-    if not isinstance(problem.noise, str):
-        return problem.noise is not None
+def _only_noise(problem: Problem) -> bool:
+    """Whether the data are image and noise and nothing else: A^H A = A A^H = c I."""
     rows, columns = problem.operator.shape
     return rows == columns and capability(problem.operator, "row_scale") is not None
 
@@ -357,12 +396,3 @@ def _count(prediction: Array) -> int:
     return sum(
         int((as_numpy(leaf) != 0).sum()) * (2 if is_complex(leaf) else 1) for leaf in leaves(prediction)
     )
-
-
-def _smooth(data: Array) -> bool:
-    """Whether the data can be asked for their noise."""
-    try:
-        estimate(data)
-    except ParameterError:
-        return False
-    return True

@@ -11,7 +11,7 @@ from scipy.fft import dctn, idctn
 from scipy.linalg import hadamard
 
 from recon.arrays import as_numpy, from_numpy
-from recon.errors import ParameterError, ShapeError
+from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.metrics import psnr
 
 
@@ -100,6 +100,15 @@ def test_bad_input():
         BlockMatching()(np.zeros((7, 20)), 0.1)
     with pytest.raises(ParameterError, match="BlockMatching.sigma must be finite and >= 0"):
         BlockMatching()(np.zeros((9, 9)), -0.1)
+    with pytest.raises(ArrayError, match="BlockMatching must get floating-point images, got uint8"):
+        BlockMatching()(np.zeros((9, 9), np.uint8), 1.0)
+    with pytest.raises(ShapeError, match=r"a number or have the batch axes \(3,\), got \(2,\)"):
+        BlockMatching()(np.zeros((3, 9, 9)), np.ones(2))
+
+
+def test_noise_far_below_rounding_is_none(noisy):
+    single = noisy.astype(np.float32)
+    assert (BlockMatching.example()(single, 1e-30) == single).all()
 
 
 @pytest.mark.shared

@@ -201,6 +201,11 @@ A0, W0, X0, Y0, M0 = small()
             "multiresolution_support.noise must be > 0 in every band, got other levels",
         ),
         (
+            lambda: multiresolution_support(X0, W0, "loud"),
+            ParameterError,
+            "multiresolution_support.noise must be a number > 0 or one per band, got 'loud'.",
+        ),
+        (
             lambda: debias(X0, A0, np.stack([Y0, Y0]), M0, W0),
             ShapeError,
             r"debias.data must have the batch axes \(\) of x, got \(2,\).",

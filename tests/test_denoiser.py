@@ -107,6 +107,9 @@ def test_level_matches_the_noise_and_unit_the_range():
         return 0.5 * v
 
     v = np.array([0.0, 100.0])
+    for sigma in (13.3, 20.0):  # 13.3 / (13.3 / 0.1) is not 0.1
+        Denoiser(network, level=0.1).denoise(v, sigma)
+        assert seen[-1][1] == 0.1
     out = Denoiser(network, level=0.1).denoise(v, 20.0)
     assert seen[-1] == (pytest.approx(0.5), 0.1)  # 100 / 20 noise levels of 0.1
     np.testing.assert_allclose(out, 0.5 * v)
@@ -127,6 +130,22 @@ def test_precision_is_brought_back(to):
     v = to(RNG.standard_normal(3).astype(np.float32))
     wide = Denoiser(lambda x, sigma: to(as_numpy(x).astype(np.float64)))
     assert wide.denoise(v, 1.0).dtype == v.dtype
+
+
+def test_arrays_mapped_from_a_file_are_arrays_of_numpy(tmp_path):
+    v = np.memmap(tmp_path / "v", np.float64, "w+", shape=3)
+    v[:] = RNG.standard_normal(3)
+    out = Denoiser(lambda x, sigma: 0.5 * np.asarray(x)).denoise(v, 1.0)
+    np.testing.assert_array_equal(out, 0.5 * np.asarray(v))
+
+
+def test_the_graph_of_a_network_is_not_kept():
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Linear(3, 3, dtype=torch.float64)
+    plugged = Denoiser(lambda x, sigma: network(x))
+    assert not plugged.prox(torch.ones(3, dtype=torch.float64), 1.0).requires_grad
+    followed = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    assert plugged.prox(followed, 1.0).requires_grad
 
 
 def test_text_and_what_it_offers():
@@ -152,6 +171,11 @@ def test_text_and_what_it_offers():
             lambda: Denoiser(lambda v, s: v[:1]).prox(np.ones(3), 1.0),
             ShapeError,
             "Denoiser.function must keep the shape (3,), got (1,). Axes in front are batch axes",
+        ),
+        (
+            lambda: Denoiser(lambda v, s: np.fft.ifft(np.fft.fft(v))).prox(np.ones(3), 1.0),
+            ArrayError,
+            "Denoiser.function must give real images for real ones, got complex128. Give the real part.",
         ),
         (
             lambda: Denoiser(lambda v, s: array_api_strict.asarray(v)).prox(np.ones(3), 1.0),

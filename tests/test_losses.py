@@ -70,6 +70,18 @@ def test_poisson_is_infinite_outside_its_domain_and_finite_on_its_edge():
     assert Poisson(0.5).value(np.array([-0.25]), np.array([1.0])) < math.inf
 
 
+def test_poisson_value_does_not_cancel_near_large_counts():
+    y = np.array([1e6, 4e6, 25.0, 1e-40, 1.0, 0.0], np.float32)
+    p = np.array([1.0004e6, 3.9992e6, 25.5, 1e5, 1e-17, 2.0], np.float32)
+    counts, mean = y.astype(np.longdouble), p.astype(np.longdouble)
+    wanted = mean - counts + counts * np.log(np.where(y > 0, counts / mean, 1))
+    for k in range(6):
+        got = Poisson().value(p[k : k + 1], y[k : k + 1])
+        assert got == pytest.approx(float(wanted[k]), rel=1e-3 if k < 2 else 1e-5)
+    exact = Poisson().value(p.astype(float), y.astype(float))
+    assert exact == pytest.approx(float(wanted.sum()), rel=1e-13)
+
+
 def test_poisson_prox_does_not_cancel_at_large_scale():
     v, y, t = np.array([-1e12]), np.array([3.0]), 1.0
     x = Poisson().prox(v, t, y)

@@ -216,8 +216,8 @@ def test_data_prox_with_noise_levels_far_apart():
 
 # -- the prior with a prox --------------------------------------------------------------------------------
 
-WEIGHTS = np.array([0.5, 0.2, 0.0])[:, None, None]
-STARLET = Starlet((4, 5), 2)
+WEIGHTS = np.array([0.5, 0.2])[:, None, None]
+STARLET = Starlet((3, 4), 1)
 PRIORS = {
     "starlet": lambda s: recon.L1(s * WEIGHTS) @ STARLET,
     "groups": lambda s: recon.L21(0.3 * s, axis=-3) @ STARLET,
@@ -238,12 +238,12 @@ def test_contract_of_unsplit(name, like):
         spec=prior.prior.operator.domain,
         rescale=lambda s: unsplit(name, s),
         like=like,
-        search=name == "two pixels",
+        search=name == "two pixels" and type(like) is np.ndarray,
     )
 
 
 def test_unsplit_prox_is_the_one_of_another_solver():
-    v = np.random.default_rng(3).standard_normal((4, 5))
+    v = np.random.default_rng(3).standard_normal((3, 4))
     t = 0.7
     x = Unsplit(PRIORS["starlet"](1.0), tol=1e-12).prox_within(v, t, 0.0, None)
     problem = recon.Problem(
@@ -258,7 +258,7 @@ def test_unsplit_prox_is_the_one_of_another_solver():
 
 def test_memory_saves_iterations():
     prior = Unsplit(PRIORS["starlet"](1.0), tol=1e-10, iterations=40)
-    v = np.random.default_rng(4).standard_normal((4, 5))
+    v = np.random.default_rng(4).standard_normal((3, 4))
     exact = Unsplit(PRIORS["starlet"](1.0), tol=1e-13, iterations=20000).prox(v, 2.0)
     cold, memory = prior.prox_from(v, 2.0, None)
     warm, _ = prior.prox_from(v, 2.0, memory)
@@ -314,7 +314,7 @@ A0, _, DATA, NOISE = scene()
         (
             lambda: unsplit("starlet").check_spec(recon.ArraySpec((3, 3))),
             ShapeError,
-            r"Unsplit acts on images \(4, 5\) real, got \(3, 3\) real. Make W",
+            r"Unsplit acts on images \(3, 4\) real, got \(3, 3\) real. Make W",
         ),
         (lambda: unsplit("starlet").prox("no", 1.0), ArrayError, "Unsplit.prox input"),
     ],

@@ -95,6 +95,68 @@ def test_the_level_of_hqs_falls_to_the_noise_evenly_in_its_logarithm():
     np.testing.assert_allclose(seen, [0.08, 0.04, 0.02, 0.01, 0.01, 0.01])
 
 
+def sensed(shift=0.0, noise=None, kind="real"):
+    """A white image of standard deviation 0.2 about a constant, a quarter of it measured by orthonormal rows."""
+    rng = np.random.default_rng(3)
+    rows = np.linalg.qr(rng.standard_normal((400, 100)))[0].T
+    image = 0.2 * rng.standard_normal(400) + shift
+    if kind == "complex":
+        image, rows = image * np.exp(0.3j), rows.astype(complex)
+    data = rows @ image + (noise or 0.0) * rng.standard_normal(100)
+    return Problem(
+        recon.Matrix(rows), data, Denoiser(lambda v, sigma: v / (1.0 + 25.0 * sigma**2)), noise=noise
+    )
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize(("shift", "noise"), [(0.0, None), (3.0, None), (0.0, 0.02), (3.0, 0.02)])
+def test_hqs_estimates_the_spread_of_a_white_image(shift, noise, kind):
+    state = Hqs().init(sensed(shift, noise, kind))
+    assert state.first == pytest.approx(0.2, rel=0.15)
+    assert state.last == pytest.approx(noise or state.first / 100, rel=1e-3)
+    height = np.exp(0.3j) if kind == "complex" else 1.0
+    np.testing.assert_allclose(state.x, shift * height * np.ones(400), atol=0.05)
+
+
+@pytest.mark.parametrize("noise", [None, 0.02])
+def test_hqs_follows_the_units_of_data_and_image(noise):
+    problem = sensed(1.0, noise)
+    for data, image in ((1e3, 1.0), (1e12, 1e-12), (1e-12, 1.0)):
+        rows, level = (data / image) * problem.operator.matrix, noise and noise * data
+        prior = Denoiser(problem.prior.function, unit=image)
+        same = Problem(recon.Matrix(rows), data * problem.data, prior, noise=level)
+        expected, found = (recon.solve(p, Hqs(), stop=8).x for p in (problem, same))
+        np.testing.assert_allclose(found, image * expected, atol=1e-6 * image)
+
+
+def test_a_weighted_loss_is_met_at_its_own_noise_level():
+    problem = sensed(1.0, 0.02)
+    weights = np.full(100, 1 / 0.02**2)
+    loss = recon.WeightedLeastSquares(weights)
+    weighted = Problem(problem.operator, problem.data, problem.prior, loss, noise=0.02)
+    for solver in (Hqs(), Hqs(sigma=0.02), Red()):
+        expected, found = (recon.solve(p, solver, stop=8).x for p in (problem, weighted))
+        if isinstance(solver, Red):  # its weight is in units of the loss
+            found = recon.solve(weighted, Red(weight=(1 / 0.05) ** 2), stop=8).x
+            assert solver.init(weighted).weight == pytest.approx((1 / 0.05) ** 2)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    weights[:50] = 0.0  # ignored entries, which may be anything
+    data = np.where(weights > 0, problem.data, 1e6)
+    masked = Problem(
+        problem.operator, data, problem.prior, recon.WeightedLeastSquares(weights), noise=np.full(100, 0.02)
+    )
+    assert Hqs().init(masked).sigma == pytest.approx(1.0)
+    assert Hqs().init(masked).first == pytest.approx(0.2, rel=0.3)
+
+
+def test_hqs_without_anything_to_see():
+    problem = sensed()
+    nothing = Problem(problem.operator, 0.0 * problem.data, problem.prior)
+    blind = Problem(0.0 * problem.operator, problem.data, problem.prior)
+    for each in (nothing, blind):
+        np.testing.assert_array_equal(recon.solve(each, Hqs(), stop=8).x, np.zeros(400))
+
+
 def test_without_a_closed_form_conjugate_gradients_give_the_same():
     problem = gaussian()
     other = Problem(
@@ -151,8 +213,8 @@ def test_refusals_say_what_to_use():
                 CapabilityError, match=f"{name} needs one prior that denoises, and bounds at most"
             ):
                 solver.init(Problem(problem.operator, problem.data, prior, noise=0.1))
-        with pytest.raises(ParameterError, match=f"{name} needs the noise level"):
-            solver.init(Problem(problem.operator, problem.data, problem.prior))
+    with pytest.raises(ParameterError, match="Red needs the noise level"):
+        Red().init(Problem(problem.operator, problem.data, problem.prior))
 
 
 # -- the network -----------------------------------------------------------------------------------------

@@ -175,8 +175,9 @@ def test_bad_input():
         recon.solve(uneven, SkRock())
     with pytest.raises(CapabilityError, match="PerturbAndSolve needs L2 priors, got L1"):
         recon.solve(dataclasses.replace(problem, prior=L1(1.0)), PerturbAndSolve())
-    with pytest.raises(CapabilityError, match="PerturbAndSolve needs a prior, got none"):
-        recon.solve(dataclasses.replace(problem, prior=None), PerturbAndSolve())
+    for prior in (None, L2(0.0), 0.0 * L2(1.0)):
+        with pytest.raises(CapabilityError, match="PerturbAndSolve needs a prior of weight > 0, got"):
+            recon.solve(dataclasses.replace(problem, prior=prior), PerturbAndSolve())
     counts = Problem(problem.operator, np.ones(24), L2(1.0), Poisson())
     with pytest.raises(
         CapabilityError, match="PerturbAndSolve needs a quadratic loss, got Poisson. Use Myula"

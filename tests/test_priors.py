@@ -7,15 +7,18 @@ import re
 
 import numpy as np
 import pytest
+from recon_proximal import Admm, CondatVu, Fista, Pd3o, Pdhg, Pogm
 
 import recon
 from recon.arrays import ArraySpec, as_numpy
 from recon.errors import CapabilityError, ParameterError, ShapeError
 from recon.operator import capability
 from recon.priors import (
+    L0,
     L1,
     L2,
     L21,
+    TGV,
     TV,
     Box,
     NonNegative,
@@ -23,6 +26,7 @@ from recon.priors import (
     Prior,
     Scaled,
     Simplex,
+    TopK,
     Total,
     prox_conjugate,
     terms,
@@ -201,6 +205,7 @@ def test_composites_have_exactly_the_capabilities_of_their_parts():
         (L1(1.0) + L2(1.0), "prox"),
         (Nuclear(1.0) + NonNegative(), "prox"),
         (L1(1.0) + NonNegative(), "prox_from"),
+        (TGV(1.0) + NonNegative(), "prox_from"),
         (L1(1.0) + L2(1.0) + NonNegative(), "prox_from"),
         (Scaled(Prior(), 1.0), "value"),
         (Prior() + L1(1.0), "value"),
@@ -215,7 +220,12 @@ def test_composites_have_exactly_the_capabilities_of_their_parts():
     [
         (lambda: L1(-1.0), ParameterError, "L1.weight must be >= 0, got -1.0."),
         (lambda: L2(-1.0), ParameterError, "L2.weight must be >= 0, got -1.0."),
-        (lambda: -2 * L1(1.0), ParameterError, "A prior must be scaled by a number >= 0, got -2."),
+        (lambda: -2 * L1(1.0), ParameterError, "A prior must be scaled by a finite number >= 0, got -2.0."),
+        (
+            lambda: math.inf * L1(1.0),
+            ParameterError,
+            "A prior must be scaled by a finite number >= 0, got inf.",
+        ),
         (lambda: Box(1, 0), ParameterError, "Box.upper must be >= lower = 1.0, got 0.0. Swap the bounds."),
         (lambda: Simplex(0.0), ParameterError, "Simplex.total must be > 0, got 0.0."),
         (
@@ -262,13 +272,39 @@ def test_composites_have_exactly_the_capabilities_of_their_parts():
         (
             lambda: L21().prox_within(np.ones(2), 1.0, -1.0, None),
             CapabilityError,
-            "L21.prox_within must be asked for lower = 0 without upper, got [-1.0, None]. Use Pdhg or Admm.",
+            "L21.prox_within must be asked for lower = 0 without upper, got [-1.0, None]. Use Admm.",
         ),
     ],
 )
 def test_refusals(make, error, text):
     with pytest.raises(error, match=re.escape(text)):
         make()
+
+
+def test_every_real_number_scales_a_prior():
+    for two in (2, 2.0, np.float32(2), np.int64(2)):
+        for scaled in (two * L1(0.5), L1(0.5) * two):
+            assert repr(scaled) == "2 * L1(weight=0.5)"
+        assert repr(two * (L1(0.5) + L2(1.0))) == "2 * L1(weight=0.5) + 2 * L2(weight=1.0)"
+
+
+def test_convexity_is_that_of_the_parts():
+    W = recon.Identity(ArraySpec((3,)))
+    for prior in (L0(), 2 * L0(), L0() @ W, (2 * L0()) @ W, L1() + L0(), 2 * (NonNegative() + TopK(1))):
+        assert prior.convex is False
+    for prior in (L1(), 2 * L21(), TV() @ recon.Identity(ArraySpec((3, 3))), L1() + NonNegative()):
+        assert prior.convex is True
+
+
+@pytest.mark.parametrize("solver", [Fista(), Pdhg(), Pogm(), CondatVu(), Pd3o()], ids=repr)
+def test_convex_solvers_refuse_what_is_not(solver):
+    problem = recon.Problem(recon.Identity(ArraySpec((3,))), np.ones(3), 2 * L0(0.5))
+    text = "needs a convex prior, which 2 * L0(weight=0.5) is not. Use RelaxedIht or Admm instead."
+    with pytest.raises(CapabilityError, match=re.escape(f"{type(solver).__name__} {text}")):
+        solver.init(problem)
+    assert type(recon.solve(problem, stop=2).solver).__name__ == "RelaxedIht"
+    by_hand = recon.solve(problem, Admm(), stop=200)  # 1/2 (x - 1)^2 + [x != 0]: 0 costs 1/2, 1 costs 1
+    np.testing.assert_array_equal(by_hand.x, 0.0)
 
 
 def test_only_numbers_and_priors_join():
@@ -289,7 +325,7 @@ def test_a_scaled_sum_is_the_sum_of_the_scaled():
     assert repr(2 * (L1(1.0) + L2(1.0))) == "2 * L1(weight=1.0) + 2 * L2(weight=1.0)"
     one = (0.5 * (L1(1.0) + NonNegative())).prox(v, 0.4)
     np.testing.assert_allclose(one, (L1(0.5) + NonNegative()).prox(v, 0.4))
-    with pytest.raises(ParameterError, match=r"A prior must be scaled by a number >= 0, got -1"):
+    with pytest.raises(ParameterError, match=r"A prior must be scaled by a finite number >= 0, got -1"):
         -1.0 * (L1() + L2())
 
 

@@ -133,6 +133,7 @@ def test_comparison_text_and_digests():
     assert repr(L21((w, w))) == (
         "L21(weight=(an array of shape (2,) and dtype float64, an array of shape (2,) and dtype float64), axis=-1)"
     )
+    assert not L1([1.0, 2.0]).weight.flags.writeable
     assert json.dumps(describe(one)) == json.dumps(describe(same))
     assert describe(one) != describe(other)
     assert pickle.loads(pickle.dumps(one)) == one

@@ -11,7 +11,7 @@ from recon import noise
 from recon._ridge import ridge
 from recon._searching import least, root
 from recon.arrays import as_numpy
-from recon.errors import CapabilityError, ParameterError
+from recon.errors import CapabilityError, ConvergenceError, ParameterError
 from recon.priors import L1, L2, TV, NonNegative
 from recon.selection import _Search, choose_weight
 from recon.solver import State
@@ -27,9 +27,30 @@ def test_searches_find_their_place_from_anywhere(start):
         calls.append(w)
         return math.log(w / 0.7) ** 2
 
-    assert least(bowl, start) == pytest.approx(0.7, rel=0.1)
+    assert least(bowl, [start]) == pytest.approx(0.7, rel=0.1)
     assert len(calls) == len(set(calls)) <= 30
     assert root(lambda w: math.atan(math.log(w / 0.7)), start) == pytest.approx(0.7, rel=0.02)
+
+
+def test_a_search_crosses_a_plain_and_stops_on_an_endless_one():
+    """Weights that are all too large leave the same zeros, whose score says nothing of where to go."""
+    calls = []
+
+    def pit(w):
+        calls.append(w)
+        return 1.0 if abs(math.log(w / 0.7)) > 1 else math.log(w / 0.7) ** 2
+
+    for start in (700.0, 0.0007):
+        assert least(pit, [start]) == pytest.approx(0.7, rel=0.1)
+    assert least(lambda w: 0.0, [1.0]) > 0
+    assert least(lambda w: math.nan if w > 2 else bowl_at(w), [8.0]) == pytest.approx(0.7, rel=0.1)
+    before = len(calls)
+    assert least(pit, [0.35, 0.7, 1.4]) == pytest.approx(0.7, rel=0.1)
+    assert len(calls) == before + 3  # nothing but what was known
+
+
+def bowl_at(w):
+    return math.log(w / 0.7) ** 2
 
 
 def test_a_root_that_is_not_there_ends_the_search():
@@ -47,6 +68,8 @@ def test_the_noise_of_a_smooth_image_is_found(to, sigma):
     data = image + sigma * np.random.default_rng(0).standard_normal(image.shape)
     assert noise.estimate(to(data)) == pytest.approx(sigma, rel=0.03)
     assert noise.estimate(to(data), axes=1) == pytest.approx(sigma, rel=0.03)
+    counts = np.round(100 + 30 * data).astype(np.uint8)
+    assert noise.estimate(counts) == pytest.approx(noise.estimate(counts.astype(float)), rel=1e-5)
     assert noise.estimate((to(data), to(data))) == pytest.approx(noise.estimate(to(data)))
 
 
@@ -354,7 +377,7 @@ def test_the_response_is_the_trace_within_its_scatter(complex_data):
         return State(1, A.data_prox(np.zeros(40, matrix.dtype), problem.data, w))
 
     problem = recon.Problem(A, data, L2(1.0), noise=sigma)
-    draws = [_Search(problem, tikhonov, seed).response(w, 0.1, sigma**2) for seed in range(200)]
+    draws = [_Search(problem, tikhonov, seed).response(w, sigma**2) for seed in range(200)]
     scatter = np.std(draws) / math.sqrt(len(draws))
     assert abs(np.mean(draws) - wanted) < 4 * scatter
     assert scatter < 0.02 * wanted
@@ -413,14 +436,60 @@ def test_constraints_stay_constraints():
     assert 0 < result.provenance["weight"]["weight"] < 10
 
 
-@pytest.mark.parametrize("blurred", [True, False])
 @pytest.mark.parametrize("noise", [0.1, "estimate", None])
-def test_auto_takes_sure_where_the_noise_is_known_or_plain_to_see(noise, blurred):
-    A = recon.Matrix(np.tri(40) / 10) if blurred else recon.Identity(recon.ArraySpec((40,)))
-    data = A @ np.ones(40) + 0.1 * np.random.default_rng(0).standard_normal(40)
-    result = recon.solve(recon.Problem(A, data, L2(1.0), noise=noise), weight="auto", stop=100)
-    known = noise == 0.1 or (noise == "estimate" and not blurred)
-    assert result.provenance["weight"]["rule"] == ("sure" if known else "gcv")
+def test_auto_takes_sure_wherever_the_noise_can_be_told(noise):
+    problem = recon.Problem(recon.Matrix(np.tri(40) / 10), np.ones(40) + wobble(40), L2(1.0), noise=noise)
+    result = recon.solve(problem, weight="auto", stop=100)
+    assert result.provenance["weight"]["rule"] == ("gcv" if noise is None else "sure")
+
+
+def wobble(n):
+    return 0.1 * np.random.default_rng(0).standard_normal(n)
+
+
+def test_an_estimate_that_is_too_large_is_not_believed():
+    """Data with structure at every entry: the differences say five times the noise, what gcv leaves says the noise."""
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((400, 40)) / 20
+    data = matrix @ (10 * rng.standard_normal(40)) + 0.5 * rng.standard_normal(400)
+    assert noise.estimate(data) > 4 * 0.5
+    problems = [recon.Problem(recon.Matrix(matrix), data, L2(1.0), noise=n) for n in (0.5, "estimate", 3.0)]
+    told, found, fooled = (choose_weight(p, "sure", ridge_of(matrix)).weight for p in problems)
+    assert found == pytest.approx(told, rel=0.5)
+    assert fooled > 5 * told
+
+
+def ridge_of(matrix):
+    def solved(problem, start, iterations):
+        w = problem.prior.factor
+        gram = matrix.T @ matrix + w * np.eye(matrix.shape[1])
+        return State(1, np.linalg.solve(gram, matrix.T @ problem.data))
+
+    return solved
+
+
+def test_a_prior_of_another_scale_is_found_from_afar():
+    """The first weight leaves zeros, and so do its neighbours."""
+    rng = np.random.default_rng(0)
+    data = np.where(rng.random(400) < 0.1, 3.0, 0.0) + 0.1 * rng.standard_normal(400)
+    A = recon.Identity(recon.ArraySpec((400,)))
+    for rule in ("sure", "gcv", "whiteness"):
+        found = choose_weight(recon.Problem(A, data, L1(100.0), noise=0.1), rule, shrunk)
+        assert 0.0003 < found.weight < 0.003, rule
+        assert found.x.max() > 2
+
+
+def test_trouble_is_told(caplog):
+    A = recon.Identity(recon.ArraySpec((50,)))
+    problem = recon.Problem(A, np.ones(50), L1(1.0), noise=0.1)
+    with pytest.raises(
+        ConvergenceError, match=r"The run with weight 0\.1 diverged, so that no rule can judge it"
+    ):
+        choose_weight(problem, "sure", lambda p, *_: State(1, np.nan * p.data))
+    with pytest.raises(ParameterError, match="weight needs data that tell something of the image"):
+        choose_weight(recon.Problem(0.0 * A, np.ones(50), L1(1.0), noise=0.1), "gcv", shrunk)
+    choose_weight(recon.Problem(A, np.ones(50), NonNegative(), noise=0.1), "sure", shrunk)
+    assert "the weight changes nothing that sure could see" in caplog.text
 
 
 def test_refusals():

@@ -286,7 +286,7 @@ def test_provenance():
         "parameters": {"step_size": None, "restart": False, "line_search": False},
         "stop": "MaxIterations(limit=1)",
     }
-    assert recon.solve(problem(), stop=1).provenance["chosen"].startswith("Fista: ")
+    assert recon.solve(problem(), stop=1).provenance["chosen"].startswith("ActiveSet: ")
 
 
 # -- stopping rules ------------------------------------------------------------------------------------------

@@ -267,6 +267,23 @@ def test_without_numba_it_is_the_same(monkeypatch):
         assert slow.history[-1]["gap"] <= 1e-12
 
 
+@pytest.mark.parametrize("rank", [5, 20])
+@pytest.mark.parametrize("share", [1, 3])
+def test_columns_without_weight_do_not_diverge_in_single_precision(rank, share):
+    rng = np.random.default_rng(4)
+    matrix = rng.standard_normal((20, rank)) @ rng.standard_normal((rank, 60))
+    weights = np.full(60, 1e-3)
+    weights[::share] = 0.0  # all of them, or a third
+    data = rng.standard_normal(20).astype(np.float32)
+    problem = Problem(recon.Matrix(matrix.astype(np.float32)), data, L1(weights.astype(np.float32)))
+    objectives = [
+        one["objective"] for one in recon.solve(problem, ActiveSet(start=4), stop=20, every=1).history
+    ]
+    assert (np.diff(objectives) <= 1e-4 * objectives[0]).all()
+    fitted = problem.objective(np.linalg.lstsq(matrix, data, rcond=None)[0].astype(np.float32))
+    assert objectives[-1] <= fitted + 1e-4 * objectives[0]
+
+
 def test_lasso_agrees_with_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")
     matrix, _, data = spikes(noise=0.05)

@@ -234,6 +234,19 @@ def test_bending_by_loops():
     np.testing.assert_allclose(bend, wanted, atol=1e-15)
 
 
+@pytest.mark.parametrize("prior", [TGV(1.0), TV(1.0)], ids=["tgv", "tv"])
+@pytest.mark.parametrize("threshold", [1e-60, 1e-40, 1e-20, 0.0])
+def test_thresholds_far_below_rounding_move_nothing(prior, threshold):
+    v = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+    np.testing.assert_allclose(prior.prox(v, threshold), v, atol=1e-6)
+
+
+def test_no_weight_keeps_the_memory_as_it_is():
+    v = np.random.default_rng(0).standard_normal((4, 5))
+    memory = TGV(0.3).prox_from(1e6 * v, 1.0, None)[1]
+    assert TGV(0.0).prox_from(v, 1.0, memory)[1] is memory
+
+
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [

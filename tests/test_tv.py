@@ -17,7 +17,7 @@ from recon.priors import L1, L21, TV, Box, NonNegative
 from recon.testing import check_prior
 
 RNG = np.random.default_rng(12)
-SHAPES = {1: (12,), 2: (4, 5), 3: (2, 3, 3)}
+SHAPES = {1: (12,), 2: (4, 5), 3: (2, 2, 3)}
 EVERY = pytest.mark.parametrize(("ndim", "isotropic"), [(d, i) for d in (1, 2, 3) for i in (True, False)])
 
 

@@ -148,7 +148,7 @@ def test_solvers_agree(prior):
     mask = recon.Diagonal((RNG.random(shape) < 0.7).astype(float))
     problem = recon.Problem(mask, mask @ y, prior)
     values = [
-        problem.objective(recon.solve(problem, solver, stop=1500, every=500).x)
+        problem.objective(recon.solve(problem, solver, stop=600, every=600).x)
         for solver in (Pdhg(), Admm(), Fista())
     ]
     assert max(values) <= min(values) * (1 + 1e-4)

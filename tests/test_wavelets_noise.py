@@ -232,3 +232,5 @@ def test_refusals_of_thresholds():
         sure_weights(DCT((4, 4)), np.zeros((4, 4)))
     with pytest.raises(ParameterError, match=r"sure_weights\.sigma must be > 0, got 0"):
         sure_weights(Wavelet((4, 4), "haar"), np.zeros((4, 4)), 0.0)
+    with pytest.raises(ParameterError, match=r"sure_weights\.sigma must be > 0, got "):
+        sure_weights(Wavelet((4, 4), "haar"), np.zeros((4, 4)), np.ones(2))

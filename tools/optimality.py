@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="the sizes of the tests")
     parser.add_argument("--tol", type=float, default=1e-6, help="certified relative gap at which a run stops")
     args = parser.parse_args()
-    sys.stdout.write("| problem | algorithm | iterations | above the best of both | certified | seconds (CPU) |\n")
+    sys.stdout.write(
+        "| problem | algorithm | iterations | above the best of both | certified | seconds (CPU) |\n"
+    )
     sys.stdout.write("|---|---|---|---|---|---|\n")
     for name in args.names or PROBLEMS:
         found, seconds = results(name, args.small, args.tol)

@@ -160,7 +160,7 @@ def best(c: Case, prior: str) -> float:
         return -c.psnr(prior, state.x)
 
     back = problem.operator.H @ (0 * c.data + 1.0)
-    least(loss, c.sigma * float(np.linalg.norm(back)) / math.sqrt(back.size))
+    least(loss, [c.sigma * float(np.linalg.norm(back)) / math.sqrt(back.size)])
     return found
 
 

@@ -16,7 +16,18 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
-ALL = ("tomography", "cone-beam", "mri", "convolution", "sensing", "sampling", "wavelets", "convex", "overhead")
+ALL = (
+    "tomography",
+    "cone-beam",
+    "mri",
+    "convolution",
+    "sensing",
+    "sampling",
+    "wavelets",
+    "convex",
+    "lasso",
+    "overhead",
+)
 
 
 def main(names: list[str]) -> None:

@@ -44,6 +44,7 @@ _ENTRIES = [
         "recon_proximal.admm:Admm",
         "Alternating directions with preconditioned conjugate gradients and residual balancing",
         cites=("Boyd et al., Found. Trends ML 3 (2011)", "Wohlberg, arXiv:1704.06209 (2017)"),
+        automatic=True,
     ),
     Entry(
         "solver",

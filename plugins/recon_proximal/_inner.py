@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.arrays import Array, tmap
+from recon.arrays import Array, namespace, tmap
 from recon.derivatives import Gradient
 from recon.linalg import absolute_sums, axpy
 from recon.operator import Operator
@@ -36,7 +36,7 @@ def square_bounds(splits: Splits, like: Array) -> tuple[float, ...]:
 def _largest(sums: Any) -> float:
     if isinstance(sums, tuple):
         return max(map(_largest, sums))
-    return float(sums.max()) if hasattr(sums, "max") else float(sums)
+    return float(namespace(sums).max(sums)) if hasattr(sums, "shape") else float(sums)
 
 
 def descend(

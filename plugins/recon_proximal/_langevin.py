@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from annotated_types import Ge, Gt
 
-from recon import L1, Problem, Solver, linalg
+from recon import L1, Problem, Solver
 from recon.arrays import Array, leaves, namespace, tmap
 from recon.errors import CapabilityError
 from recon.linalg import axpy
@@ -22,6 +22,7 @@ from recon.operator import capability
 from recon.params import Doc
 from recon_proximal._examples import sparse_recovery
 from recon_proximal._posterior import PosteriorState, draw_noise, square, temperature, updated, variance
+from recon_proximal._smooth import lipschitz, prior_prox
 
 __all__ = ["Langevin", "LangevinState"]
 
@@ -52,7 +53,7 @@ class Langevin(Solver):
     step_size: Annotated[float, Gt(0), Doc("step, as a fraction of the largest stable one")] = 0.1
     burn_in: Annotated[int, Ge(1), Doc("first draws, which are thrown away")] = 100
     smoothing: Annotated[
-        float | None, Gt(0), Doc("l of the prior's Moreau envelope; None: 1 / (L ||A||^2) of the loss")
+        float | None, Gt(0), Doc("l of the prior's Moreau envelope; None: 1 / L of the loss")
     ] = None
 
     state_type = LangevinState
@@ -62,15 +63,14 @@ class Langevin(Solver):
         """The next draw, made with standard normal noise, and the memory of the prox."""
 
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> LangevinState:
-        owner, prior = type(self).__name__, _any(problem.prior)
+        owner, prior = type(self).__name__, cast(Any, problem.prior)
         heat = temperature(problem, owner)
-        curvature = problem.loss.curvature(problem.data)
-        if not math.isfinite(curvature):
+        if not math.isfinite(problem.loss.curvature(problem.data)):
             raise CapabilityError(
                 f"{owner} needs a loss with a Lipschitz gradient, which {type(problem.loss).__name__} has not. "
                 "Use WeightedLeastSquares instead."
             )
-        steep = curvature * linalg.norm(problem.operator, like=problem.data) ** 2 or 1.0
+        steep = lipschitz(problem)
         width = self.smoothing or 1.0 / steep
         if prior is not None and not _smooth(prior):
             problem.require(prior, "prox", owner, "a prior with a prox or a gradient")
@@ -104,14 +104,11 @@ class Langevin(Solver):
         self, problem: Problem, state: LangevinState, x: Array, memory: Array | None
     ) -> tuple[Array, Array | None]:
         """grad U at x, and the memory of the prox for the next call."""
-        slope, prior = problem.gradient(x), _any(problem.prior)
+        slope, prior = problem.gradient(x), cast(Any, problem.prior)
         if prior is not None and _smooth(prior):
             slope = axpy(1.0, prior.gradient(x), slope)
         elif prior is not None:
-            if capability(prior, "prox_from"):
-                near, memory = prior.prox_from(x, state.width, memory)
-            else:
-                near = prior.prox(x, state.width)
+            near, memory = prior_prox(prior, x, state.width, memory)
             slope = axpy(1.0 / state.width, axpy(-1.0, near, x), slope)
         return tmap(lambda leaf: leaf / state.temperature, slope), memory
 
@@ -139,7 +136,3 @@ def _smooth(prior: Any) -> bool:
 
 def _total(x: Array) -> float:
     return sum(float(namespace(leaf).sum(leaf)) for leaf in leaves(x))
-
-
-def _any(prior: Any) -> Any:
-    return prior

@@ -9,12 +9,26 @@ from recon.errors import CapabilityError
 from recon.operator import Operator, capability
 from recon.priors import Total, terms
 
-__all__ = ["is_interval", "parts"]
+__all__ = ["is_interval", "parts", "require_convex"]
 
 
 def is_interval(prior: Prior) -> bool:
     """Whether a prior is a plain interval (NonNegative, Box)."""
     return getattr(prior, "interval", None) is not None
+
+
+def require_convex(problem: Problem, solver: str) -> None:
+    """Refuse a prior that says it is not convex.
+
+    Raises
+    ------
+    CapabilityError
+        Naming the solver and the prior.
+    """
+    if problem.prior is not None and not problem.prior.convex:
+        raise CapabilityError(
+            f"{solver} needs a convex prior, which {problem.prior!r} is not. Use RelaxedIht or Admm instead."
+        )
 
 
 def parts(problem: Problem, solver: str) -> tuple[list[tuple[Any, Operator]], Any]:

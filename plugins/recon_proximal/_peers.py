@@ -1,6 +1,8 @@
 """Solvers of other libraries, and PDHG by hand, on our problems: what `bench_convex` compares with.
 
-Each is called with a number of iterations and a function that is given x after each one, or None.
+Each is called with a number of iterations and a function that is given x after each one, or None. Not here: ODL's
+accelerated proximal gradient (1.0.0 refuses the NumPy number that its own momentum is), SigPy's primal-dual method for
+TV (its differences are circular) and its wavelets (extended by zeros), deepinv's FISTA for TV (`docs/benchmarks.md`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,16 @@ import numpy as np
 import recon
 from recon import linalg
 
-__all__ = ["by_hand", "modopt_fista", "pylops_fista", "pyproximal_pdhg", "sklearn_lasso"]
+__all__ = [
+    "by_hand",
+    "modopt_fista",
+    "odl_pdhg",
+    "pylops_fista",
+    "pyproximal_fista",
+    "pyproximal_pdhg",
+    "sigpy_fista",
+    "sklearn_lasso",
+]
 
 Floats = np.ndarray[Any, Any]
 Watch = Callable[[Any], None] | None
@@ -78,6 +89,34 @@ def pyproximal_pdhg(problem: Any, ratio: float, iterations: int, watch: Watch) -
     )
 
 
+def odl_pdhg(problem: Any, ratio: float, iterations: int, watch: Watch) -> Any:
+    """pdhg of ODL on the stacked operator (A, gradient)."""
+    import odl
+
+    shape = problem.operator.domain.shape
+    tau, sigma, c = _steps(problem.operator, ratio)
+    space = odl.uniform_discr([0.0] * len(shape), shape, shape)  # cells of size 1
+    operator = _odl(problem.operator, space, odl.rn(problem.data.shape))
+    gradient = c * odl.Gradient(space, method="forward", pad_mode="symmetric")
+    stacked = odl.BroadcastOperator(operator, gradient)
+    outer = odl.functionals.SeparableSum(
+        0.5 * odl.functionals.L2NormSquared(operator.range).translated(problem.data),
+        (problem.prior.weight / c) * odl.functionals.GroupL1Norm(gradient.range),
+    )
+    x = space.zero()
+    odl.solvers.pdhg(
+        x,
+        odl.functionals.ZeroFunctional(space),
+        outer,
+        stacked,
+        niter=iterations,
+        tau=tau,
+        sigma=sigma,
+        callback=_odl_watch(watch),
+    )
+    return x.asarray()
+
+
 def _linear(operator: Any) -> Any:
     """Our operator as one of PyLops."""
     import pylops
@@ -106,6 +145,66 @@ def pylops_fista(problem: Any, weight: float, iterations: int, watch: Watch) -> 
         tol=0.0,
         callback=None if watch is None else lambda x: watch(np.reshape(x, shape)),
     )[0]
+
+
+def pyproximal_fista(problem: Any, weight: float, iterations: int, watch: Watch) -> Any:
+    """ProximalGradient of PyProximal with the momentum of FISTA."""
+    import pyproximal
+
+    operator, shape = _linear(problem.operator), problem.operator.domain.shape
+    return pyproximal.optimization.primal.ProximalGradient(
+        pyproximal.L2(Op=operator, b=problem.data.ravel()),
+        pyproximal.L1(sigma=weight),
+        x0=np.zeros(operator.shape[1], problem.data.dtype),
+        tau=1.0 / linalg.norm(problem.operator) ** 2,
+        niter=iterations,
+        acceleration="fista",
+        callback=None if watch is None else lambda x: watch(np.reshape(x, shape)),
+    )
+
+
+def _odl(operator: Any, space: Any, range_: Any) -> Any:
+    """Our operator as one of ODL."""
+    import odl
+
+    class Wrapped(odl.Operator):  # type: ignore[misc]
+        def __init__(self, apply: Any, back: Any, domain: Any, range: Any) -> None:
+            super().__init__(domain, range, linear=True)
+            self.apply, self.back = apply, back
+
+        def _call(self, x: Any) -> Any:
+            return self.apply(x.asarray())
+
+        @property
+        def adjoint(self) -> Any:
+            return Wrapped(self.back, self.apply, self.range, self.domain)
+
+    return Wrapped(operator._forward, operator._adjoint, space, range_)
+
+
+def _odl_watch(watch: Watch) -> Any:
+    return None if watch is None else lambda x: watch(x.asarray())
+
+
+def sigpy_fista(problem: Any, weight: float, iterations: int, watch: Watch) -> Any:
+    """GradientMethod of SigPy, accelerated."""
+    import sigpy
+
+    operator, data = problem.operator, problem.data
+    x = np.zeros(operator.domain.shape, data.dtype)
+    method = sigpy.alg.GradientMethod(
+        lambda v: operator._adjoint(operator._forward(v) - data),
+        x,
+        1.0 / linalg.norm(operator) ** 2,
+        proxg=sigpy.prox.L1Reg(x.shape, weight),
+        accelerate=True,
+        max_iter=iterations,
+    )
+    while not method.done():
+        method.update()
+        if watch:
+            watch(method.x)
+    return method.x
 
 
 def modopt_fista(problem: Any, weight: float, iterations: int, watch: Watch) -> Any:

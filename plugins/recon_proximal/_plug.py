@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from recon import Problem
-from recon.arrays import Array, as_numpy, clip, leaves, tmap
+from recon import Problem, WeightedLeastSquares
+from recon.arrays import Array, as_numpy, clip, per_member, tmap
 from recon.errors import CapabilityError
-from recon.noise import known
+from recon.noise import known, level
 from recon.operator import capability
 from recon.priors import terms
 from recon_proximal._quadratic import is_quadratic
@@ -51,9 +50,19 @@ def denoised(problem: Problem, v: Array, sigma: float) -> Array:
     return x
 
 
-def noise_level(problem: Problem, solver: str) -> float:
-    """One standard deviation for all data: the root of the mean variance."""
-    noise = known(problem, solver)
-    values = [as_numpy(leaf) for leaf in leaves(noise)] if not isinstance(noise, float) else [np.array(noise)]
-    count = sum(v.size for v in values)
-    return math.sqrt(sum(float((v.astype(np.float64) ** 2).sum()) for v in values) / count)
+def noise_level(problem: Problem, solver: str, sigma: float | None = None) -> float:
+    """One standard deviation for all data, or W^(1/2) times it for a weighted loss: the root of the mean variance.
+
+    ``sigma`` stands for ``Problem.noise``. Entries of weight 0 do not count.
+    """
+    noise: Any = known(problem, solver) if sigma is None else sigma
+    if not isinstance(problem.loss, WeightedLeastSquares):
+        return level(noise)
+
+    def weighed(w: Any, s: Any) -> np.ndarray[Any, Any]:
+        values = as_numpy(s) if hasattr(s, "shape") else s
+        spread = np.sqrt(as_numpy(w).astype(np.float64)) * values
+        return spread[spread > 0.0] if spread.any() else spread
+
+    weights, noise = (per_member(part, problem.data) for part in (problem.loss.weights, noise))
+    return level(tmap(weighed, weights, noise))

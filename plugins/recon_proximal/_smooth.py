@@ -33,14 +33,14 @@ def require_smooth(problem: Problem, solver: str) -> None:
         )
 
 
-def lipschitz(problem: Problem) -> float:
+def lipschitz(problem: Problem, margin: float = 1.02) -> float:
     """L, from :func:`recon.linalg.norm`; max(W) ||A||^2 can be many times larger. 1 where A is zero."""
     operator, loss = problem.operator, problem.loss
     curvature = loss.curvature(problem.data)
     root = _rooted(loss.weights, operator.codomain) if isinstance(loss, WeightedLeastSquares) else None
     if root is not None:
         operator, curvature = root @ operator, 1.0
-    square = curvature * linalg.norm(operator, like=problem.data) ** 2
+    square = curvature * linalg.norm(operator, like=problem.data, margin=margin) ** 2
     return square if square > 0.0 else 1.0
 
 

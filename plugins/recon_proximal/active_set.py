@@ -95,8 +95,8 @@ class ActiveSet(Solver):
         if self._finished(problem, state):
             return replace(state, iteration=state.iteration + 1)
         rows, correlations = (_samples(one, problem.operator.domain) for one in (state.x, state.correlation))
-        data = _samples(problem.data, problem.operator.codomain)
-        x, residual = np.zeros_like(rows), np.empty_like(data)
+        data, before = (_samples(one, problem.operator.codomain) for one in (problem.data, state.residual))
+        x, residual = rows.copy(), before.copy()
         kept: list[tuple[Any, ...]] = []
         for k, (row, correlation) in enumerate(zip(rows, correlations, strict=True)):
             chosen, columns, gram = (as_numpy(one[k]) for one in (state.chosen, state.columns, state.gram))
@@ -106,17 +106,26 @@ class ActiveSet(Solver):
                 more = _columns(problem, new)
                 gram = _bordered(gram, columns, more)
                 columns, chosen = np.concatenate([columns, more]), np.concatenate([chosen, new])
-            small = _minimiser(gram, columns @ data[k], weights[k][chosen], positive, row[chosen])
-            x[k, chosen] = small
-            used = np.flatnonzero(small)
-            residual[k] = data[k] - x[k, chosen[used]] @ columns[used]
+            limit = _value(before[k], row, weights[k]) + _rounding(data[k])
+            for double in (not weights[k][chosen].all(), True):
+                if double:  # rounding of G can leave it without a minimum, where no weight bounds x
+                    gram = np.matmul(columns, columns.T, dtype=np.float64)
+                pull = np.matmul(columns, data[k], dtype=gram.dtype)
+                small = _minimiser(gram, pull, weights[k][chosen], positive, row[chosen])
+                small = small.astype(row.dtype)
+                used = np.flatnonzero(small)
+                left = data[k] - small[used] @ columns[used]
+                if _value(left, small, weights[k][chosen]) <= limit:
+                    x[k, chosen], residual[k] = small, left
+                    break
+            gram = gram.astype(columns.dtype, copy=False)
             kept.append(tuple(from_numpy(one, state.x) for one in (chosen, columns, gram)))
-        left = from_numpy(residual.reshape(problem.data.shape), state.x)
+        misfit = from_numpy(residual.reshape(problem.data.shape), state.x)
         return ActiveSetState(
             state.iteration + 1,
             from_numpy(x.reshape(state.x.shape), state.x),
-            left,
-            problem.operator.H @ left,
+            misfit,
+            problem.operator.H @ misfit,
             *zip(*kept, strict=True),
         )
 
@@ -131,8 +140,9 @@ class ActiveSet(Solver):
     def _finished(self, problem: Problem, state: ActiveSetState) -> bool:
         """Whether every gap is rounding."""
         data = _samples(problem.data, problem.operator.codomain)
-        limits = 32.0 * np.finfo(data.dtype).eps * np.sum(data.astype(np.float64) ** 2, axis=1)
-        return all(gap <= limit for gap, limit in zip(self._gaps(problem, state), limits, strict=True))
+        return all(
+            gap <= limit for gap, limit in zip(self._gaps(problem, state), map(_rounding, data), strict=True)
+        )
 
     def measure(self, problem: Problem, state: ActiveSetState) -> dict[str, float]:
         loss = 0.5 * vdot(state.residual, state.residual).real
@@ -306,6 +316,16 @@ def _descend_numpy(gram: Any, weights: Any, positive: bool, x: Any, g: Any, swee
             if move:
                 x[j] += move
                 g += move * gram[j]
+
+
+def _rounding(y: Any) -> float:
+    """What rounding makes of the objective of one sample."""
+    return 32.0 * float(np.finfo(y.dtype).eps) * float(np.sum(y.astype(np.float64) ** 2))
+
+
+def _value(r: Any, x: Any, weights: Any) -> float:
+    """The objective of one sample."""
+    return 0.5 * float(np.sum(r.astype(np.float64) ** 2)) + float(weights @ np.abs(x.astype(np.float64)))
 
 
 def _gap(r: Any, y: Any, c: Any, x: Any, weights: Any, positive: bool) -> float:

@@ -7,9 +7,9 @@
     z_b = prox_(F_b / r)(p_b + u_b)
     u_b = u_b + p_b - z_b
 
-A quadratic loss stays in the x step: in closed form by the operator's ``data_prox`` where every K_b is the identity,
-else by warm-started conjugate gradients, preconditioned where a Fourier transform makes A^H A diagonal
-(`_spectrum`). Any other loss becomes one more block with K = A.
+A quadratic loss stays in the x step: in closed form by the operator's ``data_prox`` where K_b^H K_b = c_b I (the
+identity, orthonormal bases, Parseval frames), else by warm-started conjugate gradients, preconditioned where a Fourier
+transform makes A^H A diagonal (`_spectrum`). Any other loss becomes one more block with K = A.
 
 The penalty r keeps ten times the primal residual near the dual one, both relative (Wohlberg 2017):
 
@@ -24,13 +24,14 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Interval
 
-from recon import TV, Identity, LeastSquares, NonNegative, Problem, Solver, State
+from recon import TV, Identity, LeastSquares, Matrix, NonNegative, Problem, Solver, State
 from recon.arrays import Array, clip, namespace, norm, tmap
 from recon.errors import CapabilityError
 from recon.linalg import axpy, cg
 from recon.linalg import norm as operator_norm
-from recon.operator import Operator, capability, total
+from recon.operator import Adjoint, Operator, Product, Scaled, capability, total
 from recon.params import Doc
+from recon.solver import Fit
 from recon_proximal._certified import measured
 from recon_proximal._examples import weighing
 from recon_proximal._parts import is_interval, parts
@@ -52,6 +53,8 @@ _ENOUGH = 0.1
 class AdmmState(State):
     """x as reported, `primal` of the x step, copies z, scaled duals u, penalty r, the residuals, relative and absolute.
 
+    ``memory`` is that of the first prox that keeps one (TGV), which goes on where it ended.
+
     ``spectra`` are the diagonals of A^H A and of sum_b K_b^H K_b in the Fourier basis, with ``mirror`` images or not;
     empty without such a basis.
     """
@@ -65,6 +68,7 @@ class AdmmState(State):
     pull: float
     spectra: tuple[Array, ...]
     mirror: bool
+    memory: Array | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Admm(Solver):
     what a first-order step gains, and best where the x step has a closed form or a preconditioner that is nearly one:
     deblurring and single-coil MRI with TV. The image reported is the copy of the prior that acts on x itself, where
     there is one, so that constraints hold exactly. With a denoiser as prior it is plug-and-play ADMM (then set
-    ``penalty``, and ``adapt=False``). Per iteration up to ``inner`` forward and adjoint products.
+    ``penalty``, and ``adapt=False``). With a prior that is not convex nothing is guaranteed, and where it ends depends
+    on ``penalty``. Per iteration up to ``inner`` forward and adjoint products.
 
     Parameters
     ----------
@@ -121,17 +126,21 @@ class Admm(Solver):
         duals = tuple(tmap(lambda leaf: 0 * leaf, z) for z in copies)
         penalty = self.penalty or _first_penalty(problem, blocks)
         spectra, mirror = _spectra(problem, blocks)
-        return AdmmState(0, x, x, copies, duals, penalty, 1.0, 1.0, 0.0, spectra, mirror)
+        return AdmmState(0, x, x, copies, duals, penalty, 1.0, 1.0, 0.0, spectra, mirror, None)
 
     def step(self, problem: Problem, state: AdmmState) -> AdmmState:
         blocks, r, a = _blocks(problem), state.penalty, self.relaxation
         primal = self._solve_primal(problem, blocks, state)
         copies, duals = [], []
         apart, shifts, pulls, images = [], [], [], []
+        memory, keeper = state.memory, next((o for o, _ in blocks if capability(o, "prox_from")), None)
         for (outer, operator), z, u in zip(blocks, state.copies, state.duals, strict=True):
             image = operator @ primal
-            point = tmap(lambda k, old, w: a * k + (1.0 - a) * old + w, image, z, u)
-            copy = outer.prox(point, 1.0 / r)
+            point = axpy(1.0 - a, z, axpy(a, image, u))
+            if outer is keeper:
+                copy, memory = outer.prox_from(point, 1.0 / r, memory)
+            else:
+                copy = outer.prox(point, 1.0 / r)
             dual = axpy(-1.0, copy, point)
             apart.append(norm(axpy(-1.0, copy, image)))
             shifts.append(operator.H @ axpy(-1.0, z, copy))
@@ -150,18 +159,22 @@ class Admm(Solver):
             primal_residual=_ratio(_length(apart), max(_length(images), _length([norm(z) for z in copies]))),
             dual_residual=_ratio(shift, _length(pulls)),
             pull=r * shift,
+            memory=memory,
         )
         return _balanced(state) if self.adapt and state.iteration in _CORRECT_AT else state
 
     def _solve_primal(self, problem: Problem, blocks: Blocks, state: AdmmState) -> Array:
         r, quadratic = state.penalty, is_quadratic(problem)
         targets = [axpy(-1.0, u, z) for z, u in zip(state.copies, state.duals, strict=True)]
-        data_prox = capability(problem.operator, "data_prox")
-        plain = isinstance(problem.loss, LeastSquares) and all(isinstance(k, Identity) for _, k in blocks)
-        if data_prox and plain:
-            mean = tmap(lambda leaf: leaf / len(blocks), total(targets))
-            return data_prox(mean, problem.data, r * len(blocks))
-        pulls = [k.H @ tmap(lambda leaf: r * leaf, t) for (_, k), t in zip(blocks, targets, strict=True)]
+        pulls = [k.H @ t for (_, k), t in zip(blocks, targets, strict=True)]
+        scale = _closed_scale(problem, blocks)
+        if scale:
+            mean = total(pulls) if scale == 1.0 else tmap(lambda leaf: leaf / scale, total(pulls))
+            square = capability(problem.operator, "normal_scale")
+            if square:  # (A^H A)^2 = c A^H A: the gradient's A^H y is at hand and its A^H A may be fast
+                return axpy(-1.0 / (square() + r * scale), problem.gradient(mean), mean)
+            return problem.operator.data_prox(mean, problem.data, r * scale)  # type: ignore[attr-defined]
+        pulls = [tmap(lambda leaf: r * leaf, pull) for pull in pulls]
         if quadratic:
             pulls.append(problem.operator.H @ weighed(problem, problem.data))
         right = total(pulls)
@@ -189,6 +202,19 @@ class Admm(Solver):
         return values
 
     @classmethod
+    def suits(cls, problem: Problem) -> Fit | None:
+        known = problem.prior is not None and problem.valued and problem.prior.convex
+        if not (known and _cheap_data_prox(problem.operator)):
+            return None
+        try:
+            blocks = _blocks(problem)
+        except CapabilityError:
+            return None
+        if any(capability(outer, "prox_from") for outer, _ in blocks) or not _closed_scale(problem, blocks):
+            return None
+        return Fit(2.2, "least squares and a prior, both with a prox in closed form")
+
+    @classmethod
     def example(cls) -> Problem:
         return weighing(TV(0.5) + NonNegative())
 
@@ -203,6 +229,16 @@ class _LossBlock:
         return self.problem.loss.prox(v, t, self.problem.data)  # type: ignore[attr-defined]
 
 
+def _cheap_data_prox(operator: Operator) -> bool:
+    """Whether there is one that decomposes no matrix, and A^H A is not c I: that needs no iterations."""
+    inner = operator
+    while isinstance(inner, Product | Scaled):
+        inner = inner.left if isinstance(inner, Product) else inner.operator
+    decomposed = isinstance(inner, Matrix | Adjoint)
+    one_step = capability(operator.H, "row_scale")
+    return not decomposed and not one_step and capability(operator, "data_prox") is not None
+
+
 def _blocks(problem: Problem) -> Blocks:
     blocks, rest = parts(problem, "Admm")
     if rest is not None:
@@ -210,6 +246,14 @@ def _blocks(problem: Problem) -> Blocks:
     if blocks and not is_quadratic(problem):
         blocks = [*blocks, (_LossBlock(problem), problem.operator)]
     return blocks
+
+
+def _closed_scale(problem: Problem, blocks: Blocks) -> float:
+    """The c of sum_b K_b^H K_b = c I where the x step has a closed form, else 0."""
+    if not (isinstance(problem.loss, LeastSquares) and capability(problem.operator, "data_prox")):
+        return 0.0
+    scales = [capability(k.H, "row_scale") for _, k in blocks]
+    return sum(scale() for scale in scales if scale) if all(scales) else 0.0
 
 
 def _first_penalty(problem: Problem, blocks: Blocks) -> float:
@@ -236,6 +280,8 @@ def _reported(blocks: Blocks, copies: list[Array], primal: Array) -> Array:
 def _spectra(problem: Problem, blocks: Blocks) -> tuple[tuple[Array, ...], bool]:
     """The diagonals of A^H W A and of sum_b K_b^H K_b where a basis makes the first diagonal."""
     if not is_quadratic(problem) or all(isinstance(k, Identity) for _, k in blocks):
+        return (), False
+    if _closed_scale(problem, blocks):
         return (), False
     spec, data = problem.operator.domain, problem.data
     found = diagonalising(lambda x: gram(problem, x), spec, data)

@@ -28,7 +28,16 @@ import numpy as np
 import recon
 from recon.bench import Case
 from recon.metrics import psnr
-from recon_proximal._peers import by_hand, modopt_fista, pylops_fista, pyproximal_pdhg, sklearn_lasso
+from recon_proximal._peers import (
+    by_hand,
+    modopt_fista,
+    odl_pdhg,
+    pylops_fista,
+    pyproximal_fista,
+    pyproximal_pdhg,
+    sigpy_fista,
+    sklearn_lasso,
+)
 
 __all__ = ["cases"]
 
@@ -125,11 +134,9 @@ def _lasso() -> _Setting:
     data = matrix @ x + 0.01 * rng.standard_normal(614)
     weight = 0.02 * float(np.abs(matrix.T @ data).max())
     problem = recon.Problem(recon.Matrix(matrix), data, recon.L1(weight))
-    peers = {
-        "PyLops FISTA": partial(pylops_fista, problem, weight),
-        "scikit-learn Lasso": partial(sklearn_lasso, matrix, data, weight),
-    }
-    return _Setting("lasso 614 x 2048", problem, MINIMA["lasso"], x, _installed(peers))
+    peers = {"scikit-learn Lasso": partial(sklearn_lasso, matrix, data, weight)}
+    found = _fistas(problem, weight) | _installed(peers)
+    return _Setting("lasso 614 x 2048", problem, MINIMA["lasso"], x, found)
 
 
 def _ct() -> _Setting:
@@ -225,6 +232,7 @@ def _tv(
 ) -> _Setting:
     peers = {
         "PyProximal PrimalDual": partial(pyproximal_pdhg, problem, ratio),
+        "ODL pdhg": partial(odl_pdhg, problem, ratio),
         "PDHG by hand in NumPy": partial(by_hand, problem, ratio),
     }
     return _Setting(name, problem, minimum, truth, _installed(peers), baselines)
@@ -234,12 +242,21 @@ def _fistas(problem: recon.Problem, weight: float) -> dict[str, Peer]:
     return _installed(
         {
             "PyLops FISTA": partial(pylops_fista, problem, weight),
+            "PyProximal FISTA": partial(pyproximal_fista, problem, weight),
+            "SigPy FISTA": partial(sigpy_fista, problem, weight),
             "ModOpt ForwardBackward": partial(modopt_fista, problem, weight),
         }
     )
 
 
-_MODULES = {"PyLops": "pylops", "PyProximal": "pyproximal", "ModOpt": "modopt", "scikit-learn": "sklearn"}
+_MODULES = {
+    "PyLops": "pylops",
+    "PyProximal": "pyproximal",
+    "ODL": "odl",
+    "SigPy": "sigpy",
+    "ModOpt": "modopt",
+    "scikit-learn": "sklearn",
+}
 
 
 def _installed(peers: dict[str, Peer]) -> dict[str, Peer]:
@@ -269,5 +286,6 @@ MINIMA = {
 }
 """From runs of 1500 to 3000 iterations, whose last half changed them by less than 1e-5."""
 
-RATIOS = {"ct": 50.0, "inpainting": 1.0, "denoising": 0.01}
-"""tau / sigma of the PDHG of the peers: the best of a ladder, which their users must find."""
+RATIOS = {"ct": 30.0, "inpainting": 1.0, "denoising": 0.01}
+"""tau / sigma of the PDHG of the peers: the best of ladders (CT 10, 30, 50, 80, 150; inpainting 0.2, 0.3, 0.5, 0.7, 1,
+1.5, 2, 3; denoising 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.3), which their users must find."""

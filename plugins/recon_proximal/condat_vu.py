@@ -25,7 +25,7 @@ from recon.linalg import axpy
 from recon.params import Doc
 from recon_proximal._dual_blocks import CORRECT_AT, ascend, back, begin, load, squares
 from recon_proximal._examples import weighing
-from recon_proximal._parts import parts
+from recon_proximal._parts import parts, require_convex
 from recon_proximal._smooth import lipschitz, require_smooth
 
 __all__ = ["CondatVu", "CondatVuState"]
@@ -67,7 +67,7 @@ class CondatVu(Solver):
     Raises
     ------
     CapabilityError
-        When the loss has no Lipschitz gradient, or a prior neither a prox nor a split.
+        When the loss has no Lipschitz gradient, or a prior neither a prox nor a split or is not convex.
     """
 
     balance: Annotated[float | None, Gt(0), Doc("dual over primal step, in units of L; None finds it")] = None
@@ -76,6 +76,7 @@ class CondatVu(Solver):
     state_type = CondatVuState
 
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> CondatVuState:
+        require_convex(problem, "CondatVu")
         require_smooth(problem, "CondatVu")
         splits, _ = parts(problem, "CondatVu")
         x = problem.start(x0)

@@ -26,6 +26,7 @@ from recon.solver import Fit
 from recon_proximal._certified import measured
 from recon_proximal._examples import sparse_recovery
 from recon_proximal._line_search import first_step, searched
+from recon_proximal._parts import require_convex
 from recon_proximal._smooth import ahead, lipschitz, prior_prox, require_smooth
 
 __all__ = ["Fista", "FistaState"]
@@ -67,7 +68,7 @@ class Fista(Solver):
     Raises
     ------
     CapabilityError
-        When the prior has no prox, or the loss no Lipschitz gradient and there is no line search.
+        When the prior has no prox or is not convex, or the loss no Lipschitz gradient and there is no line search.
     ParameterError
         When a line search starts where the loss is infinite.
     """
@@ -81,6 +82,7 @@ class Fista(Solver):
     state_type = FistaState
 
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> FistaState:
+        require_convex(problem, "Fista")
         if problem.prior is not None:
             problem.require(problem.prior, "prox", "Fista", "Pdhg or Admm")
         x = problem.start(x0)
@@ -113,7 +115,7 @@ class Fista(Solver):
     def suits(cls, problem: Problem) -> Fit | None:
         smooth = math.isfinite(problem.loss.curvature(problem.data))
         direct = capability(problem.prior, "prox") and not capability(problem.prior, "prox_from")
-        if smooth and direct:
+        if smooth and direct and problem.prior.convex:  # type: ignore[union-attr]
             return Fit(2.0, "smooth loss and a prior whose prox has a closed form")
         return None
 

@@ -22,7 +22,7 @@ from recon.arrays import Array, namespace, tmap
 from recon.errors import CapabilityError
 from recon.operator import capability
 from recon.params import Doc
-from recon.priors import Scaled, TopK, terms
+from recon.priors import TopK
 from recon.solver import Fit
 from recon_proximal._batches import along, dots, ratio
 from recon_proximal._examples import sparse_recovery
@@ -92,7 +92,7 @@ class RelaxedIht(Solver):
 
     @classmethod
     def suits(cls, problem: Problem) -> Fit | None:
-        rough = any(getattr(_inner(term), "convex", True) is False for term in terms(problem.prior))
+        rough = problem.prior is not None and not problem.prior.convex
         smooth = math.isfinite(problem.loss.curvature(problem.data))
         if rough and smooth and capability(problem.prior, "prox"):
             return Fit(2.5, "smooth loss and a prior that is not convex")
@@ -101,10 +101,6 @@ class RelaxedIht(Solver):
     @classmethod
     def example(cls) -> Problem:
         return sparse_recovery(TopK(5))
-
-
-def _inner(prior: Any) -> Any:
-    return _inner(prior.prior) if isinstance(prior, Scaled) else prior
 
 
 def _moved(

@@ -23,7 +23,7 @@ from recon.linalg import axpy
 from recon.params import Doc
 from recon_proximal._dual_blocks import CORRECT_AT, ascend, back, begin, load, squares
 from recon_proximal._examples import weighing
-from recon_proximal._parts import parts
+from recon_proximal._parts import parts, require_convex
 from recon_proximal._smooth import lipschitz, require_smooth
 
 __all__ = ["Pd3o", "Pd3oState"]
@@ -64,7 +64,7 @@ class Pd3o(Solver):
     Raises
     ------
     CapabilityError
-        When the loss has no Lipschitz gradient, or a prior neither a prox nor a split.
+        When the loss has no Lipschitz gradient, or a prior neither a prox nor a split or is not convex.
     """
 
     step_size: Annotated[float | None, Gt(0), Doc("primal step t < 2 / L; None finds it")] = None
@@ -72,6 +72,7 @@ class Pd3o(Solver):
     state_type = Pd3oState
 
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> Pd3oState:
+        require_convex(problem, "Pd3o")
         require_smooth(problem, "Pd3o")
         splits, _ = parts(problem, "Pd3o")
         x = problem.start(x0)

@@ -37,10 +37,10 @@ class PerturbAndSolve(Solver):
     """Exact posterior draws of a quadratic problem: perturb data and prior by their own noise, and solve.
 
     Samples exp(-(loss + prior) / T) for (weighted) least squares and ``L2`` priors, of x or (``L2(w) @ K``) of
-    K x; T = noise^2 with ``LeastSquares`` and 1 with ``WeightedLeastSquares``. The draws are independent.
-    ``result.x`` is the posterior mean itself, not an average; ``result.variance`` the mean square of the n draws
-    around it, with a relative error of sqrt(2 / n). Each draw costs up to ``inner`` products with A^H A; memory of
-    ten images.
+    K x; T = noise^2 with ``LeastSquares`` and 1 with ``WeightedLeastSquares``. The draws are independent. Every image
+    must be seen by A or by a K: else the posterior is flat there, and its variance infinite. ``result.x`` is the
+    posterior mean itself, not an average; ``result.variance`` the mean square of the n draws around it, with a
+    relative error of sqrt(2 / n). Each draw costs up to ``inner`` products with A^H A; memory of ten images.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class PerturbAndSolve(Solver):
     Raises
     ------
     CapabilityError
-        For another loss, no prior, or a prior that is not quadratic.
+        For another loss, no prior or one of weight 0, or a prior that is not quadratic.
     ParameterError
         When the noise level is not known.
 
@@ -137,11 +137,12 @@ def _quadratics(problem: Problem) -> list[tuple[float, Operator]]:
             raise CapabilityError(
                 f"PerturbAndSolve needs L2 priors, got {term!r}. Use Myula or SkRock for others."
             )
-        found.append((weight * outer.weight, k))
+        if weight * outer.weight:
+            found.append((weight * outer.weight, k))
     if not found:
         raise CapabilityError(
-            "PerturbAndSolve needs a prior, got none: the posterior would be flat wherever A sees nothing. "
-            "Add L2(weight)."
+            f"PerturbAndSolve needs a prior of weight > 0, got {problem.prior!r}: the posterior would be flat "
+            "wherever A sees nothing. Add L2(weight)."
         )
     return found
 

@@ -26,6 +26,7 @@ from recon.linalg import axpy
 from recon.params import Doc
 from recon_proximal._certified import measured
 from recon_proximal._examples import sparse_recovery
+from recon_proximal._parts import require_convex
 from recon_proximal._smooth import lipschitz, prior_prox, require_smooth
 
 __all__ = ["Pogm", "PogmState"]
@@ -61,7 +62,7 @@ class Pogm(Solver):
     Raises
     ------
     CapabilityError
-        When the prior has no prox or the loss no Lipschitz gradient.
+        When the prior has no prox or is not convex, or the loss no Lipschitz gradient.
     """
 
     step_size: Annotated[
@@ -72,6 +73,7 @@ class Pogm(Solver):
     state_type = PogmState
 
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> PogmState:
+        require_convex(problem, "Pogm")
         if problem.prior is not None:
             problem.require(problem.prior, "prox", "Pogm", "Pdhg or Admm")
         require_smooth(problem, "Pogm")

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Le
 
-from recon.arrays import Array, as_numpy, from_numpy, is_complex, tmap
-from recon.errors import ParameterError, ShapeError
+from recon.arrays import Array, as_numpy, broadcasts, from_numpy, is_complex, tmap
+from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.params import Doc, Parameters
 
 __all__ = ["BlockMatching"]
@@ -45,8 +45,8 @@ class BlockMatching(Parameters):
 
     Raises
     ------
-    ShapeError
-        For images of fewer than 8 x 8 pixels.
+    ShapeError, ArrayError
+        For images of fewer than 8 x 8 pixels or of integers; for noise levels that are not one per image.
     ParameterError
         For a noise level that is negative or not finite.
 
@@ -72,6 +72,10 @@ class BlockMatching(Parameters):
 
     def _denoised(self, x: Any, sigma: Any) -> Any:
         values = as_numpy(x)
+        if values.dtype.kind not in "fc":
+            raise ArrayError(
+                f"BlockMatching must get floating-point images, got {values.dtype}. Convert them, sigma in their unit."
+            )
         if values.ndim < 2 or min(values.shape[-2:]) < _SIDE:
             raise ShapeError(
                 f"BlockMatching must get images of {_SIDE} x {_SIDE} pixels or more, got {values.shape}. Use a wavelet."
@@ -79,6 +83,10 @@ class BlockMatching(Parameters):
         levels = np.asarray(as_numpy(sigma) if hasattr(sigma, "shape") else sigma, dtype=np.float64)
         if not (np.isfinite(levels).all() and (levels >= 0).all()):
             raise ParameterError("BlockMatching.sigma must be finite and >= 0, got other values.")
+        if not broadcasts(levels.shape, values.shape[:-2]):
+            raise ShapeError(
+                f"BlockMatching.sigma must be a number or have the batch axes {values.shape[:-2]}, got {levels.shape}."
+            )
         levels = np.broadcast_to(levels, values.shape[:-2])
         if is_complex(x):
             parts = [self._images(np.ascontiguousarray(part), levels) for part in (values.real, values.imag)]
@@ -89,6 +97,8 @@ class BlockMatching(Parameters):
         result = np.empty_like(values)
         for index in np.ndindex(levels.shape):
             level = levels[index]
+            if level <= 1e-3 * np.finfo(values.dtype).eps * np.abs(values[index]).max():
+                level = 0.0  # far below rounding: nothing to take away, and squares in its unit overflow
             # in units of the noise no square over- or underflows
             unit = np.ascontiguousarray(values[index] / level if level else values[index]).astype(
                 values.dtype

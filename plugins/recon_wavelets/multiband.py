@@ -140,7 +140,7 @@ def _solve(
     transform = _PerBand(Starlet(operator.image_shape, scales, generation=2), len(bands))
     weights = k * _noise_in_planes(white, transform)
     weights[:, -1] = 0.0  # the smooth rest is free
-    prior = Unsplit(L1(weights) @ transform, tol=0.01) + NonNegative()
+    prior = Unsplit(L1(weights) @ transform, tol=0.001) + NonNegative()
     problem = Problem(white, (data[0] / real_like(bands, data[0]), data[1] / broad), prior)
     solver = Admm(penalty=0.01 * linalg.norm(white) ** 2, adapt=False)
     return solve(problem, solver, stop=stop, x0=start, observers=observers, every=1)

@@ -79,6 +79,10 @@ def multiresolution_support(
         )
     if not (isinstance(k, numbers.Real) and 0 < k < math.inf):
         raise ParameterError(f"multiresolution_support.k must be > 0, got {short(k)}. Take 3 to 5.")
+    if not isinstance(noise, Mapping | numbers.Real):
+        raise ParameterError(
+            f"multiresolution_support.noise must be a number > 0 or one per band, got {short(noise)}."
+        )
     if not isinstance(noise, Mapping):
         noise = {band: float(noise) * level for band, level in noise_levels(transform).items()}
     if not all(0 < level < math.inf for level in noise.values()):

@@ -15,6 +15,7 @@ Source: D. L. Donoho, I. M. Johnstone, J. Am. Stat. Assoc. 90 (1995) 1200, doi:1
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy as np
 from recon.arrays import Array, as_numpy, is_complex
 from recon.errors import CapabilityError, ParameterError
 from recon.operator import Operator, capability
+from recon.params import short
 from recon_wavelets.noise import estimate_noise, noise_levels
 
 __all__ = ["sure_weights"]
@@ -70,9 +72,9 @@ def sure_weights(transform: Operator, image: Array, sigma: float | None = None) 
     if sigma is None:
         axes = len(transform.domain.shape)  # type: ignore[union-attr]
         sigma = float(np.sqrt(np.mean(np.asarray(estimate_noise(image, axes)) ** 2)))
-    if not sigma > 0:
+    if not (isinstance(sigma, numbers.Real) and sigma > 0):
         raise ParameterError(
-            f"sure_weights.sigma must be > 0, got {sigma}. An image without noise needs no threshold."
+            f"sure_weights.sigma must be > 0, got {short(sigma)}. An image without noise needs no threshold."
         )
     levels = noise_levels(transform)
     parts = bands(transform @ image)

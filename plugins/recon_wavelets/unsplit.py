@@ -38,7 +38,7 @@ class Unsplit(Prior):
     tol
         Relative duality gap at which the prox stops.
     iterations
-        Its most iterations.
+        Its most iterations. Samples of a batch stop together.
 
     Raises
     ------

@@ -8,8 +8,10 @@ prox of s f*      v - s prox_f(v / s, 1 / s)                                   (
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from recon.arrays import Array, Spec, clip, tmap
@@ -17,21 +19,23 @@ from recon.errors import ParameterError, ShapeError
 from recon.linalg import norm
 from recon.operator import Operator, capability
 
-__all__ = ["Analysis", "Prior", "Scaled", "Separable", "Total", "prox_conjugate", "terms"]
+__all__ = ["Analysis", "Prior", "Scaled", "Total", "prox_conjugate", "terms"]
 
 
 class Prior(ABC):
     """Base of all priors. It defines only the algebra; everything else is optional and found by looking.
 
-    ``value(x) -> float``; ``prox(v, t)``; ``gradient(x)`` and ``curvature() -> float`` where smooth;
-    ``prox_within(v, t, lower, upper)``, the prox of value + indicator of an interval, for the intervals that
-    ``allows(lower, upper)`` admits (all, where there is no such method); t is a number, or for a
-    :class:`Separable` prior also an array; of a convex prior, for certificates, ``conjugate(z)`` = sup_x
-    Re<z, x> - value(x) for z in its domain, and ``gauge(z)``, the least r >= 0 with z / r in that domain (both
-    may take bounds of x as ``lower, upper``); ``split(spec) -> (prior,
-    operator)`` where value(x) = prior.value(operator @ x); ``check_spec(spec)`` raises where the prior cannot
-    act on such arrays.
+    ``value(x) -> float``; ``prox(v, t)``, where t is a number (of a ``Separable`` prior also an array);
+    ``gradient(x)`` and ``curvature() -> float`` where smooth; ``prox_within(v, t, lower, upper)``, the prox of
+    value + indicator of an interval, for the intervals that ``allows(lower, upper)`` admits (all, where there is
+    no such method); ``split(spec) -> (prior, operator)`` where value(x) = prior.value(operator @ x);
+    ``check_spec(spec)`` raises where the prior cannot act on such arrays. For certificates ``conjugate(z)`` =
+    sup_x Re<z, x> - value(x) for z in its domain, and ``gauge(z)``, the least r >= 0 with z / r in that domain;
+    both may take bounds of x as ``lower, upper``.
     """
+
+    convex = True
+    """Whether value is convex: Moreau's identity, most solvers and all certificates need that."""
 
     __array_ufunc__ = None  # numpy must leave `numpy.float64(2) * prior` to us
 
@@ -39,25 +43,13 @@ class Prior(ABC):
         return Total((*terms(self), *terms(other))) if isinstance(other, Prior) else NotImplemented
 
     def __mul__(self, scalar: Any) -> Prior:
-        return Scaled(self, scalar) if isinstance(scalar, int | float) else NotImplemented
+        return Scaled(self, float(scalar)) if isinstance(scalar, Real) else NotImplemented
 
     __rmul__ = __mul__
 
     def __matmul__(self, operator: Any) -> Prior:
         """x -> value(W x): the prior of what an operator makes of the image."""
         return Analysis(self, operator) if isinstance(operator, Operator) else NotImplemented
-
-
-class Separable(Prior):
-    """A prior that is a sum of one convex function over single real entries.
-
-    For such f the prox of f + indicator of [lower, upper] is the clipped prox of f: the minimiser of a convex
-    function of one variable over an interval is the projection of its free minimiser.
-    """
-
-    def prox_within(self, v: Array, t: Any, lower: Any, upper: Any) -> Array:
-        """Prox of value + indicator of [lower, upper] (None: unbounded)."""
-        return tmap(lambda leaf: clip(leaf, lower, upper), self.prox(v, t))  # type: ignore[attr-defined]
 
 
 def terms(prior: Prior | None) -> tuple[Prior, ...]:
@@ -84,11 +76,9 @@ class Scaled(Prior):
     """
 
     def __init__(self, prior: Prior, factor: float) -> None:
-        if not factor >= 0:
-            raise ParameterError(
-                f"A prior must be scaled by a number >= 0, got {factor}. A negative one is not convex."
-            )
-        self.prior, self.factor = prior, float(factor)
+        if not 0 <= factor < math.inf:
+            raise ParameterError(f"A prior must be scaled by a finite number >= 0, got {factor}.")
+        self.prior, self.factor, self.convex = prior, factor, prior.convex
 
     @property
     def value(self) -> Callable[[Array], float]:
@@ -177,11 +167,11 @@ class Total(Prior):
     """
 
     def __init__(self, members: tuple[Prior, ...]) -> None:
-        self.terms = members
+        self.terms, self.convex = members, all(term.convex for term in members)
 
     def __mul__(self, scalar: Any) -> Prior:
         """The sum of the scaled terms: solvers must see each of them."""
-        factored = isinstance(scalar, int | float)
+        factored = isinstance(scalar, Real)
         return Total(tuple(scalar * term for term in self.terms)) if factored else NotImplemented
 
     __rmul__ = __mul__
@@ -217,6 +207,9 @@ class Total(Prior):
         if len(rest) != 1:
             raise AttributeError("only a sum of one prior and intervals can start its prox from memory")
         inner = rest[0].prox_from  # type: ignore[attr-defined]
+        if lower is None and upper is None:
+            return inner  # type: ignore[no-any-return]
+        rest[0].prox_within  # type: ignore[attr-defined]  # noqa: B018 - none, no bounds from memory either
         return lambda v, t, memory: inner(v, t, memory, lower, upper)
 
     @property
@@ -303,6 +296,7 @@ class Analysis(Prior):
             check(operator.codomain)
         self.prior: Prior = prior
         self.operator: Operator = operator
+        self.convex = prior.convex
 
     @property
     def value(self) -> Callable[[Array], float]:

@@ -11,43 +11,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge
 
-from recon.arrays import Array, ArraySpec, Spec, clip, device_of, leaves, members, namespace, tmap
-from recon.errors import CapabilityError, ParameterError, ShapeError
+from recon.arrays import Array, ArraySpec, Spec, device_of, leaves, members, namespace, tmap
+from recon.errors import ParameterError, ShapeError
 from recon.params import Doc, Parameters
-from recon.priors.base import Prior
+from recon.priors.bounds import Moduli
 from recon.priors.weights import Weight
 
-__all__ = ["L0", "Moduli", "NofM", "TopK", "one_sample"]
+__all__ = ["L0", "NofM", "TopK", "one_sample"]
 
 Ndim = Annotated[int, Ge(1), Doc("how many axes one sample has; axes in front are batch axes")]
-
-
-class Moduli(Prior):
-    """A prior of the moduli |x_i| that never falls as one of them grows.
-
-    So its prox keeps signs and zeros, and the prox with x >= 0 is the prox of the positive part.
-    """
-
-    convex: ClassVar[bool] = False
-    """Whether value is convex: Moreau's identity, primal-dual methods and certificates need that."""
-
-    def allows(self, lower: Any, upper: Any) -> bool:
-        """Only x >= 0 keeps the prox in closed form."""
-        return bool(lower == 0 and upper is None)
-
-    def prox_within(self, v: Array, t: Any, lower: Any, upper: Any) -> Array:
-        """Prox of value + indicator of x >= 0."""
-        if self.allows(lower, upper):
-            return self.prox(tmap(lambda leaf: clip(leaf, 0.0, None), v), t)  # type: ignore[attr-defined]
-        raise CapabilityError(
-            f"{type(self).__name__}.prox_within must be asked for lower = 0 without upper, got [{lower}, {upper}]. "
-            "Leave out the upper bound."
-        )
 
 
 def one_sample(owner: Any, spec: Spec, ndim: int) -> None:
@@ -98,6 +75,8 @@ class L0(Parameters, Moduli):
         w >= 0, in units of the objective per nonzero.
     """
 
+    convex = False
+
     weight: Weight = 1.0
 
     def value(self, x: Array) -> float:
@@ -124,6 +103,8 @@ class TopK(Parameters, Moduli):
     ndim
         How many axes one sample has; axes in front are batch axes, each sample with its own k.
     """
+
+    convex = False
 
     k: Annotated[int, Ge(1), Doc("most nonzeros in a sample")]
     ndim: Ndim = 1
@@ -166,6 +147,8 @@ class NofM(Parameters, Moduli):
     axis
         The axis that is cut into blocks; negative, so that batch axes may go in front.
     """
+
+    convex = False
 
     n: Annotated[int, Ge(1), Doc("most nonzeros in a block")] = 2
     m: Annotated[int, Ge(1), Doc("entries of a block")] = 4

@@ -14,8 +14,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any
 
 from annotated_types import Gt
+from array_api_compat import is_array_api_obj
 
-from recon.arrays import Array, clip, namespace, tmap
+from recon.arrays import Array, clip, is_complex, namespace, tmap
 from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.params import Doc, Parameters
 from recon.priors.base import Prior
@@ -52,7 +53,7 @@ class Denoiser(Parameters, Prior):
     ParameterError
         When both ``unit`` and ``level`` are given.
     ShapeError, ArrayError
-        When D gives an array of another shape, or of another library.
+        When D gives an array of another shape or library, or complex images for real ones.
     """
 
     function: Annotated[Callable[..., Any], Doc("D(x, sigma) -> x, any denoiser")]
@@ -75,7 +76,8 @@ class Denoiser(Parameters, Prior):
         if sigma == 0.0:
             return v
         unit = sigma / self.level if self.level is not None else self.unit or 1.0
-        return tmap(lambda leaf: self._checked(leaf, unit * self.function(leaf / unit, sigma / unit)), v)
+        level = self.level or sigma / unit
+        return tmap(lambda leaf: unit * self._checked(leaf, self.function(leaf / unit, level)), v)
 
     def prox(self, v: Array, t: float) -> Array:
         """D(v, sqrt(t w))."""
@@ -90,17 +92,24 @@ class Denoiser(Parameters, Prior):
         return tmap(lambda clean, leaf: (clean - leaf) / sigma**2, self.denoise(x, sigma), x)
 
     def _checked(self, v: Any, out: Any) -> Any:
-        if type(out) is not type(v):
+        xp = namespace(v)
+        if not is_array_api_obj(out) or namespace(out) is not xp:
             raise ArrayError(
                 f"Denoiser.function must give an array of the library it is given, {type(v).__module__}, "
                 f"got {type(out).__module__}.{type(out).__name__}. Convert it in the function."
+            )
+        if xp.isdtype(out.dtype, "complex floating") and not is_complex(v):
+            raise ArrayError(
+                f"Denoiser.function must give real images for real ones, got {out.dtype}. Give the real part."
             )
         if tuple(out.shape) != tuple(v.shape):
             raise ShapeError(
                 f"Denoiser.function must keep the shape {tuple(v.shape)}, got {tuple(out.shape)}. "
                 "Axes in front are batch axes: loop over them in the function if it takes one image."
             )
-        return namespace(v).astype(out, v.dtype, copy=False)
+        if getattr(out, "requires_grad", False) and not v.requires_grad:
+            out = out.detach()  # of a network's weights: iterates would keep the graph of the whole run
+        return xp.astype(out, v.dtype, copy=False)
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)

@@ -15,7 +15,7 @@ Foygel and Srebro 2012); k = 1: half the squared l1 norm.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Gt
@@ -23,7 +23,8 @@ from annotated_types import Gt
 from recon.arrays import Array, Spec, as_numpy, clip, from_numpy, is_complex, namespace, real_like
 from recon.errors import ParameterError, ShapeError
 from recon.params import Doc, Parameters
-from recon.priors.cardinality import Moduli, Ndim, one_sample
+from recon.priors.bounds import Moduli
+from recon.priors.cardinality import Ndim, one_sample
 from recon.priors.weights import Weight
 
 __all__ = ["GroupEnvelope"]
@@ -56,8 +57,6 @@ class GroupEnvelope(Parameters, Moduli):
     groups: Annotated[Any, Doc("label of each entry's group; None: every entry is a group")] = None
     costs: Annotated[Any, Doc("what a group takes from the budget: (G,), or one number")] = 1.0
     ndim: Ndim = 1
-
-    convex: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

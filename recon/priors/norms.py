@@ -27,9 +27,10 @@ from recon.arrays import (
     tmap,
     vdot,
 )
-from recon.errors import CapabilityError, ShapeError
+from recon.errors import ShapeError
 from recon.params import Doc, Parameters
-from recon.priors.base import Prior, Separable
+from recon.priors.base import Prior
+from recon.priors.bounds import Moduli, Separable
 from recon.priors.weights import Weight, Weighted, Weights
 
 __all__ = ["L1", "L2", "L21", "Nuclear", "check_groups", "group_length"]
@@ -209,7 +210,7 @@ class L2(Parameters, Separable):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class L21(Weighted, Prior):
+class L21(Weighted, Moduli):
     """sum_g w_g ||x_g||: groups of entries along ``axis`` vanish together (group lasso; joint sparsity).
 
     Parameters
@@ -264,18 +265,6 @@ class L21(Weighted, Prior):
     def conjugate(self, z: Array, lower: Any = None, upper: Any = None) -> float:
         """0 where no group is longer than w."""
         return 0.0
-
-    def allows(self, lower: Any, upper: Any) -> bool:
-        """Only x >= 0 keeps the prox in closed form."""
-        return bool(lower == 0 and upper is None)
-
-    def prox_within(self, v: Array, t: Any, lower: Any, upper: Any) -> Array:
-        """Prox of value + indicator of x >= 0: clip, then shrink the groups."""
-        if self.allows(lower, upper):
-            return self.prox(tmap(lambda leaf: clip(leaf, 0.0, None), v), t)
-        raise CapabilityError(
-            f"L21.prox_within must be asked for lower = 0 without upper, got [{lower}, {upper}]. Use Pdhg or Admm."
-        )
 
     def check_spec(self, spec: Spec) -> None:
         self._check_weights(check_groups("L21", self.axis, spec))

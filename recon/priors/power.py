@@ -16,7 +16,7 @@ from annotated_types import Interval
 
 from recon.arrays import Array, leaves, namespace, tmap
 from recon.params import Doc, Parameters
-from recon.priors.cardinality import Moduli
+from recon.priors.bounds import Moduli
 from recon.priors.weights import Weight
 
 __all__ = ["Lp"]
@@ -36,6 +36,8 @@ class Lp(Parameters, Moduli):
     p
         Exponent, 0 < p < 1.
     """
+
+    convex = False
 
     weight: Weight = 1.0
     p: Annotated[float, Interval(gt=0, lt=1), Doc("exponent")] = 0.5

@@ -25,7 +25,8 @@ from recon.arrays import (
 from recon.constants import frozen, real_as
 from recon.errors import CapabilityError, ParameterError, ShapeError
 from recon.params import Doc, Parameters, describe
-from recon.priors.base import Prior, Separable
+from recon.priors.base import Prior
+from recon.priors.bounds import Separable
 
 __all__ = ["Box", "NonNegative", "Simplex"]
 

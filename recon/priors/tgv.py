@@ -23,7 +23,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Interval
 
 from recon.algebra import Diagonal
-from recon.arrays import Array, ArraySpec, Spec, device_of, is_complex, namespace
+from recon.arrays import Array, ArraySpec, Spec, clip, device_of, is_complex, namespace
 from recon.derivatives import Gradient
 from recon.differences import gradient, gradient_adjoint
 from recon.errors import ParameterError, ShapeError
@@ -114,9 +114,9 @@ class TGV(Parameters, Prior):
     def prox_from(self, v: Array, t: float, memory: Any) -> tuple[Array, Any]:
         """The prox started from slopes and duals of an earlier call, and those to start the next from."""
         self._check(tuple(v.shape))
-        inner = _Inner(self, v, t * self.weight, fixed=False)
         if t * self.weight == 0.0:
-            return v, inner.start(memory)
+            return v, memory
+        inner = _Inner(self, v, t * self.weight, fixed=False)
         memory = inner.run(memory)
         return inner.unit * inner.x, memory
 
@@ -186,7 +186,8 @@ class _Inner:
         exponent = xp.floor(xp.log2(xp.where(size > 0.0, size, xp.ones_like(size))))
         self.unit = xp.pow(xp.full_like(size, 2.0), exponent)
         self.v = self.x = v / self.unit
-        self.threshold = threshold / self.unit
+        # far below rounding a threshold moves nothing, but its inverse is not finite
+        self.threshold = clip(threshold / self.unit, float(xp.finfo(v.dtype).eps) ** 3, None)
 
     def start(self, memory: Any) -> Any:
         """Slopes w and duals p and q: those remembered, or G x and 0."""

@@ -100,13 +100,15 @@ class _Variation(Parameters, Prior):
         # In units of each image's own size the threshold decides alone: images of a batch are independent, and
         # squares neither overflow nor vanish. A power of two loses no bit.
         unit = self._unit(v)
-        v, threshold = v / unit, t * self.weight / unit
+        eps = float(namespace(v).finfo(v.dtype).eps)
+        # far below rounding a threshold moves nothing, but its inverse is not finite
+        v, threshold = v / unit, clip(t * self.weight / unit, eps**3, None)
         lower, upper = (None if bound is None else bound / unit for bound in (lower, upper))
 
         def image(p: Array) -> Array:
             return clip(v - threshold * gradient_adjoint(p, self.ndim), lower, upper)
 
-        tol = max(self.tol, 16.0 * float(namespace(v).finfo(v.dtype).eps))
+        tol = max(self.tol, 16.0 * eps)
         dual = self._ascend(
             dual, image, lambda p: self._gap(v, image(p), p, threshold, unit) <= tol, threshold, unit
         )
@@ -194,8 +196,9 @@ class _Variation(Parameters, Prior):
 class TV(_Variation):
     """w TV(x): piecewise constant images.
 
-    Solvers that split (Pdhg, Admm) use ``split`` and never solve an inner problem; the prox (for Fista) runs
-    until its relative duality gap is below ``tol``. One prox iteration costs two passes of differences, about
+    Solvers that split (Pdhg, Admm) use ``split`` and solve no prox of TV to the end: Admm shrinks the gradient
+    once per iteration, Pdhg takes a few steps on the dual from where the last ones ended. The prox (for Fista)
+    runs until its relative duality gap is below ``tol``. One prox iteration costs two passes of differences, about
     6 d + 10 reads and writes of the image; it holds 3 d + 3 images.
 
     Parameters

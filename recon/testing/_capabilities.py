@@ -3,6 +3,7 @@
     normal(x)               = A^H A x
     norm_bound()            >= ||A||
     row_scale()             c with A A^H = c I; that of A.H is column_scale(), A^H A = c I
+    normal_scale()          c with (A^H A)^2 = c A^H A
     absolute_sums(like)     at least the row and column sums of |A|
     data_prox(v, y, rho)    A^H (A x - y) + rho (x - v) = 0
     pinv(y)                 A^H (A x - y) = 0, and x has no part in the null space of A
@@ -52,6 +53,7 @@ def check_capabilities(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
         _check_normal(A, like, axes)
         _check_row_scale(A, like, axes)
         _check_row_scale(A.H, like, axes)
+        _check_normal_scale(A, like, axes)
         _check_data_prox(A, like, axes)
         _check_pinv(A, like, axes)
         _check_svd(A, like, axes)
@@ -120,6 +122,16 @@ def _check_row_scale(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
     wanted = tmap(lambda leaf: c * leaf, y)
     if not distance(A @ (A.H @ y), wanted) <= at_precision(like, 1e-11, 1e-5) * norm(wanted):
         fail(A, "have a row_scale() c with A A^H = c I")
+
+
+def _check_normal_scale(A: Operator, like: Any, batch: tuple[int, ...]) -> None:
+    method = capability(A, "normal_scale")
+    if method is None:
+        return
+    once = A.H @ (A @ draw(A.domain, like, 23, batch))
+    wanted = tmap(lambda leaf: method() * leaf, once)
+    if not distance(A.H @ (A @ once), wanted) <= at_precision(like, 1e-11, 1e-5) * norm(wanted):
+        fail(A, "have a normal_scale() c with (A^H A)^2 = c A^H A")
 
 
 def _check_data_prox(A: Operator, like: Any, batch: tuple[int, ...]) -> None:

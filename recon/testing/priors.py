@@ -50,7 +50,7 @@ def check_prior(
     prior: Prior,
     *,
     spec: Spec | None = None,
-    convex: bool = True,
+    convex: bool | None = None,
     rescale: Scaling | None = None,
     like: Array | None = None,
     tol: float | None = None,
@@ -65,7 +65,7 @@ def check_prior(
     spec
         Arrays for the tests on random data; by default a small real and a complex one.
     convex
-        Whether the prior claims to be convex.
+        Whether the prior claims to be convex; by default what its ``convex`` says.
     rescale
         s -> the prior s^2 f(x / s), for example ``lambda s: L1(s * w)``; None leaves out the test of scale.
     like
@@ -86,6 +86,7 @@ def check_prior(
     if not any(capability(prior, name) for name in _KNOWN):
         fail(prior, f"have at least one of {', '.join(_KNOWN)}")
     tol = tol if tol is not None else _declared(prior)
+    convex = prior.convex if convex is None else convex
     specs = [spec] if spec is not None else _accepted(prior)
     with quiet_division():
         for one in likes(like):

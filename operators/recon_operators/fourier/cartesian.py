@@ -113,6 +113,12 @@ class CartesianMRI(Operator):
         return lambda v, data, rho: v + self._adjoint(data - self._forward(v)) / (1 + rho)
 
     @property
+    def normal_scale(self) -> Callable[[], float]:
+        """1, for one coil: A^H A is a projection."""
+        self._one_coil("normal_scale")
+        return lambda: 1.0
+
+    @property
     def pinv(self) -> Callable[[Array], Array]:
         """A^+ = A^H for one coil: the zero-filled image."""
         self._one_coil("pinv")
