@@ -18,6 +18,15 @@ def sparse_recovery(prior: recon.Prior | None = None) -> recon.Problem:
     return recon.Problem(operator, data, prior)
 
 
+def fading(prior: recon.Prior | None = None) -> recon.Problem:
+    """24 samples, the later the weaker, of a signal with 4 spikes, 1 % noise: its data_prox is one division."""
+    rng = np.random.default_rng(2)
+    x = np.zeros(24)
+    x[rng.choice(24, 4, replace=False)] = rng.standard_normal(4)
+    operator = recon.Diagonal(np.linspace(1.0, 0.2, 24), (24,))
+    return recon.Problem(operator, operator @ x + 0.01 * rng.standard_normal(24), prior)
+
+
 def weighing(prior: recon.Prior | None = None, loss: recon.Loss | None = None) -> recon.Problem:
     """A nonnegative matrix 60 x (6 x 8) on a piecewise constant image, 1 % noise (a toy tomography)."""
     rng = np.random.default_rng(1)

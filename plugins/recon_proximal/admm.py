@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Interval
 
-from recon import TV, Identity, LeastSquares, Matrix, NonNegative, Problem, Solver, State
+from recon import L1, Identity, LeastSquares, Matrix, Problem, Solver, State
 from recon.arrays import Array, clip, namespace, norm, tmap
 from recon.errors import CapabilityError
 from recon.linalg import axpy, cg
@@ -33,7 +33,7 @@ from recon.operator import Adjoint, Operator, Product, Scaled, capability, total
 from recon.params import Doc
 from recon.solver import Fit
 from recon_proximal._certified import measured
-from recon_proximal._examples import weighing
+from recon_proximal._examples import fading
 from recon_proximal._parts import is_interval, parts
 from recon_proximal._quadratic import gram, is_quadratic, weighed
 from recon_proximal._spectrum import Basis, diagonalising, spectrum
@@ -216,7 +216,7 @@ class Admm(Solver):
 
     @classmethod
     def example(cls) -> Problem:
-        return weighing(TV(0.5) + NonNegative())
+        return fading(L1(0.02))
 
 
 class _LossBlock:

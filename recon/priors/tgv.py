@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt, Interval
@@ -162,9 +162,12 @@ class TGV(Parameters, Prior):
                 f"TGV.ndim must be at most the {len(shape)} axes of the image, got {self.ndim}. Lower it."
             )
 
+    nested: ClassVar[bool] = True
+    """Each value is the minimum of an inner problem: too dear to search among thousands of images."""
+
     @classmethod
     def example(cls) -> TGV:
-        return cls(0.3)
+        return cls(0.3, ndim=1, tol=0.01)
 
 
 def _inner_of(term: Prior) -> tuple[TGV, float] | None:

@@ -27,6 +27,7 @@ from recon.arrays import (
     norm,
     tmap,
 )
+from recon.errors import CapabilityError
 from recon.losses import Loss
 from recon.operator import capability
 from recon.testing._common import (
@@ -112,7 +113,7 @@ def _check_calls(loss: Loss, y: Array, like: Any) -> None:
     value = unchanged(loss, "value(p, y)", loss.value, p=p, y=y)
     if isinstance(value, bool) or not isinstance(value, float):
         fail(loss, f"give a Python float from value(p, y), not a {type(value).__name__}", "Write float(...).")
-    maps: dict[str, Any] = {"gradient(p, y)": loss.gradient}
+    maps: dict[str, Any] = {"gradient(p, y)": loss.gradient} if _has_gradient(loss, p, y) else {}
     prox: Any = capability(loss, "prox")
     if prox:
         maps["prox(v, t, y)"] = lambda v, y: prox(v, 0.8, y)
@@ -123,11 +124,23 @@ def _check_calls(loss: Loss, y: Array, like: Any) -> None:
             fail(loss, f"give the same bits for the same input: a second {call} differs")
 
 
+def _has_gradient(loss: Loss, p: Array, y: Array) -> bool:
+    """A set has none and says so, but must have a prox."""
+    try:
+        loss.gradient(p, y)
+    except CapabilityError:
+        if capability(loss, "prox") is None:
+            fail(loss, "have a gradient or a prox")
+        return False
+    return True
+
+
 def _check_mathematics(loss: Loss, y: Array, like: Any, search: bool) -> None:
     spec = _spec(y)
     p, direction = _prediction(y, like, 1), draw(spec, like, 2)
     direction = tmap(lambda leaf: 0.3 * leaf / norm(direction), direction)
-    check_gradient(loss, lambda q: loss.value(q, y), lambda q: loss.gradient(q, y), p, direction)
+    if _has_gradient(loss, p, y):
+        check_gradient(loss, lambda q: loss.value(q, y), lambda q: loss.gradient(q, y), p, direction)
     constant = loss.curvature(y)
     if constant is not None and not math.isinf(constant):
         check_lipschitz(loss, lambda q: loss.gradient(q, y), constant, p, direction)

@@ -100,7 +100,11 @@ def _check_entry(entry: Entry) -> None:
         _check_solver_class(owner, entry, target)
         return
     base, check = _BASES[entry.kind]
-    check(_example(owner, target, base))
+    example = _example(owner, target, base)
+    if getattr(example, "nested", False):
+        check_prior(example, search=False)
+    else:
+        check(example)
 
 
 def _example(owner: str, target: Any, base: type) -> Any:
