@@ -28,13 +28,17 @@ ALL = (
     "lasso",
     "overhead",
 )
+ROUNDS = {"convex": "3"}  # of minutes each, with set-up
 
 
 def main(names: list[str]) -> None:
     """Run and write, one benchmark after the other."""
     for name in names or ALL:
+        rounds = ["--rounds", ROUNDS[name]] if name in ROUNDS else []
         run = subprocess.run(
-            [sys.executable, "-m", "recon.cli", "bench", name, "--json"], capture_output=True, text=True
+            [sys.executable, "-m", "recon.cli", "bench", name, "--json", *rounds],
+            capture_output=True,
+            text=True,
         )
         if run.returncode:
             raise SystemExit(f"recon bench {name} failed: {run.stderr.strip() or run.stdout.strip()}")
