@@ -201,9 +201,12 @@ def select_weight(
     """
 
     def reconstruct(trial: Problem, start: State | None, iterations: int | None) -> State:
-        begin = start and dataclasses.replace(start, iteration=0)
         rule = _UNTIL_QUIET if iterations is None else iterations
-        first = x0 if start is None else None
+        begin, first = None, x0
+        if start is not None and start.weight_free:
+            begin, first = dataclasses.replace(start, iteration=0), None
+        elif start is not None:
+            first = start.x
         return solve(trial, solver, stop=rule, x0=first, state=begin, every=10, seed=seed).state
 
     return selection.choose_weight(problem, weight, reconstruct, seed=seed)

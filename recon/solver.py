@@ -46,7 +46,12 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class State:
-    """Everything a solver needs to go on: arrays (or tuples of arrays) and plain numbers, nothing else."""
+    """Everything a solver needs to go on: arrays (or tuples of arrays) and plain numbers, nothing else.
+
+    ``weight_free`` says that it can go on with another weight of the prior; else only its image can.
+    """
+
+    weight_free: ClassVar[bool] = True
 
     iteration: int
     x: Array

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import recon
-from recon import noise
+from recon import driver, noise
 from recon._ridge import ridge
 from recon._searching import least, root
 from recon.arrays import as_numpy
@@ -547,3 +547,19 @@ def test_a_prior_without_a_value_has_no_lcurve():
             "lcurve",
             lambda p, *_: State(1, p.data),
         )
+
+
+def test_conjugate_gradients_start_anew_at_another_weight():
+    """Their directions belong to one damping: going on with them once chose a weight 60 times too small."""
+    from recon_operators.convolution import Convolution
+    from recon_proximal import Admm, Cgls, Lsqr
+
+    rng = np.random.default_rng(0)
+    line = np.exp(-0.5 * (np.arange(-8, 9) / 2.0) ** 2)
+    image = np.kron(rng.random((8, 8)), np.ones((8, 8)))
+    operator = Convolution(np.outer(line, line) / line.sum() ** 2, image.shape)
+    data = operator @ image + 0.01 * rng.standard_normal(image.shape)
+    problem = recon.Problem(operator, data, L2(1.0))
+    exact = driver.select_weight(problem, "gcv", Admm()).weight
+    for solver in (Cgls(), Lsqr()):
+        assert driver.select_weight(problem, "gcv", solver).weight == pytest.approx(exact, rel=0.3)

@@ -9,6 +9,7 @@ s = A^H W r - d x;  b = <s, s>_new / <s, s>_old;  p = s + b p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from recon import L2, Problem, Solver, State
 from recon.arrays import Array, norm, tmap, vdot
@@ -24,6 +25,8 @@ __all__ = ["Cgls", "CglsState"]
 @dataclass(frozen=True)
 class CglsState(State):
     """Image, residual r = y - A x, search direction p, s = -gradient with its squared norm, last move's size."""
+
+    weight_free: ClassVar[bool] = False  # directions are conjugate for one damping only
 
     residual: Array
     direction: Array

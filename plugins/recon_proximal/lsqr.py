@@ -14,7 +14,7 @@ would pull towards x0.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ __all__ = ["Lsqr", "LsqrState"]
 @dataclass(frozen=True)
 class LsqrState(State):
     """x, the left vector u in data and image, the right vector v, the direction w, alpha, rho' and phi'."""
+
+    weight_free: ClassVar[bool] = False  # directions are conjugate for one damping only
 
     u_data: Array
     u_image: Array
