@@ -145,3 +145,12 @@ def test_the_norm_is_not_sought_beyond_its_bound():
     loose.norm_bound = lambda: 3.0
     assert linalg.norm(loose) < 1.03
     assert counted.count < loose.count
+
+
+def test_the_choice_names_one_step_methods_that_were_better():
+    blur = Convolution(np.ones((3, 3)) / 9, (16, 16)) @ Wavelet((16, 16), "db2", 2).H
+    deblurring = recon.Problem(blur, np.ones((16, 16)), recon.L1(0.1))
+    assert recon.solve(deblurring, stop=1).provenance["chosen"].endswith("; compare a one-step Wiener filter")
+    mask = np.eye(16)
+    inpainting = recon.Problem(recon.Diagonal(mask, (16, 16)), mask, recon.TV(0.1))
+    assert recon.solve(inpainting, stop=1).provenance["chosen"].endswith("; compare an interpolation")

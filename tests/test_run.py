@@ -74,7 +74,7 @@ def test_the_record_has_what_is_needed_to_repeat_the_run(run, tmp_path):
     assert record["seed"] == record["provenance"]["seed"] == 9
     assert record["config"]["prior"] == {"name": "l1", "weight": 0.05}
     assert record["config"]["data"] == {"file": "scan.npz", "key": "y"}
-    assert record["solver"] == {"class": "Fista", "step_size": None, "restart": True}
+    assert record["solver"] == {"class": "Fista", "step_size": None, "restart": True, "line_search": False}
     assert record["provenance"]["stop"] == "MaxIterations(limit=25)"
     assert (record["status"], record["iterations"], record["resumed_from"]) == ("MAX_ITERATIONS", 25, None)
     assert len(record["data"]["sha256"]) == 16
@@ -103,7 +103,7 @@ def test_a_solver_is_chosen_and_named(run, tmp_path):
         HEAD + 'prior = {name = "l1"}\nstopping = {iterations = 3}\noutput = {picture = false}\n'
     )
     assert code == 0
-    assert "solver Fista (chosen: smooth loss" in out
+    assert "solver ActiveSet (chosen: l1 and an explicit matrix" in out
 
 
 def test_check_runs_nothing(run, tmp_path):

@@ -212,7 +212,9 @@ class Admm(Solver):
             return None
         if any(capability(outer, "prox_from") for outer, _ in blocks) or not _closed_scale(problem, blocks):
             return None
-        return Fit(2.2, "least squares and a prior, both with a prox in closed form")
+        # `recon bench convex`: Wiener was 2.9 dB better than wavelets at deblurring, zero-filled MRI was not
+        hint = "" if capability(problem.operator, "normal_scale") else "; compare a one-step Wiener filter"
+        return Fit(2.2, "least squares and a prior, both with a prox in closed form" + hint)
 
     @classmethod
     def example(cls) -> Problem:

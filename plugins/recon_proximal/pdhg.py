@@ -156,7 +156,9 @@ class Pdhg(Solver):
             return None
         if not (capability(problem.loss, "prox") or capability(problem.loss, "prox_conjugate")):
             return None
-        return Fit(1.0, "convex problem whose priors split")
+        # measured in `recon bench convex`: on photographs the biharmonic equation was 1.2 dB better than TV
+        hint = "; compare an interpolation" if isinstance(problem.operator, Diagonal) else ""
+        return Fit(1.0, "convex problem whose priors split" + hint)
 
     @classmethod
     def example(cls) -> Problem:
