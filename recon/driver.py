@@ -142,7 +142,10 @@ def solve(
     records = [record for record in history if record.iteration <= state.iteration]
     begin -= records[-1].seconds if records else 0.0
     state, status = _run(problem, solver, state, rule, watchers, every, begin, records)
-    spread = capability(solver, "variance")
+    spread, learned = capability(solver, "variance"), capability(solver, "hyperparameters")
+    remarks = capability(solver, "remarks")
+    if remarks and (sentences := list(remarks(state))):
+        provenance["remarks"] = sentences
     result = Result(
         state.x,
         status,
@@ -152,6 +155,7 @@ def solve(
         solver,
         provenance,
         variance=spread(state) if spread else None,
+        hyperparameters=learned(state) if learned else {},
     )
     _finish(watchers, result)
     return result
@@ -280,16 +284,21 @@ def _run(
             if not history or any(last < horizon <= state.iteration for horizon in horizons):
                 measure(state)
         status = rule.decide(problem, history)
+        if status is None and getattr(state, "settled", False):
+            status = Status.CONVERGED
         while status is None:
             record = None
             with np.errstate(over="ignore", invalid="ignore"):
                 previous, state = state, solver.step(problem, state)
-                if state.iteration % every == 0 or state.iteration in horizons:
+                settled = getattr(state, "settled", False)
+                if settled or state.iteration % every == 0 or state.iteration in horizons:
                     measure(state, previous)
                     record = history[-1]
             if record is not None:
                 lost = _diverged(problem, state, history)
                 status = Status.DIVERGED if lost else rule.decide(problem, history)
+                if settled and status is None:
+                    status = Status.CONVERGED
             for watcher in watchers:
                 watcher.update(state, record)
     except BaseException:

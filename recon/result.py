@@ -43,6 +43,8 @@ class Result:
         Versions, parameters, seed, and why this solver was chosen where ``solve`` chose.
     samples, variance
         Posterior draws and pointwise variance, from solvers that give them.
+    hyperparameters
+        What the solver learned beside x, by name: prior variances, noise, the path of the evidence.
     """
 
     x: Array
@@ -54,6 +56,7 @@ class Result:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     samples: Array | None = None
     variance: Array | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def iterations(self) -> int:
@@ -63,6 +66,11 @@ class Result:
     def objective(self) -> float:
         """The last objective recorded."""
         return self.history[-1]["objective"]
+
+    @property
+    def support(self) -> Array:
+        """Where x is not 0, as booleans: what a sparse method has kept."""
+        return tmap(lambda leaf: leaf != 0, self.x)
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """Iterations and values of one recorded figure, for plotting."""
@@ -115,14 +123,15 @@ class Result:
         return draw_run(images | panels, *self.series("objective"))
 
     def save(self, path: str | Path) -> None:
-        """Write x, the variance where there is one, and the record as one .npz file, atomically."""
+        """Write x, variance and hyperparameters where there are any, and the record as one .npz file, atomically."""
         arrays: dict[str, Any] = {}
-        for name in ("x", "variance", "samples"):
-            value = getattr(self, name)
+        found = {name: getattr(self, name) for name in ("x", "variance", "samples")}
+        found |= {f"hyperparameters.{name}": value for name, value in self.hyperparameters.items()}
+        for name, value in found.items():
             if isinstance(value, tuple):
                 arrays |= {f"{name}.{k}": as_numpy(part) for k, part in enumerate(value)}
             elif value is not None:
-                arrays[name] = as_numpy(value)
+                arrays[name] = as_numpy(value) if hasattr(value, "shape") else np.asarray(value)
         for name in sorted({key for record in self.history for key in record.values}):
             arrays[f"history.{name}"] = np.array(self.series(name), dtype=np.float64)
         write_npz(Path(path), arrays, {"format": 1, **self.record()})

@@ -48,7 +48,8 @@ class Status(Enum):
 class State:
     """Everything a solver needs to go on: arrays (or tuples of arrays) and plain numbers, nothing else.
 
-    ``weight_free`` says that it can go on with another weight of the prior; else only its image can.
+    ``weight_free`` says that it can go on with another weight of the prior; else only its image can. A method that
+    comes to an end of its own has a field ``settled: bool``: once it is true ``solve`` stops there, as converged.
     """
 
     weight_free: ClassVar[bool] = True
@@ -99,7 +100,9 @@ class Solver(Parameters, ABC):
         For a prior without a value (a plugged-in denoiser) the objective is the loss alone.
 
         Called every few iterations. Override it where A x is already at hand, or to add a certificate
-        (``"gap"``, ``"residual"``). A sampler also offers ``variance(state)``, which becomes ``Result.variance``.
+        (``"gap"``, ``"residual"``). What else a solver knows it offers by methods of these names, all of the state:
+        ``variance`` becomes ``Result.variance``, ``hyperparameters`` (a mapping of names to arrays and numbers)
+        ``Result.hyperparameters``, and ``remarks`` (sentences a user should read) ``provenance["remarks"]``.
         """
         prediction = problem.operator @ state.x
         loss = problem.loss.value(prediction, problem.data)
