@@ -27,7 +27,7 @@ KINDS = ("real", "complex")
 
 @dataclass(frozen=True)
 class SblState(State):
-    """Posterior and hyperparameters, in the units of the problem.
+    """Posterior and hyperparameters, in the units of the problem: x, variance and the last cost belong to gamma.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class SblState(State):
         Standard deviation of the noise as in ``Problem.noise``: known (its root mean square where it differs from
         entry to entry), or as learned so far.
     costs
-        L after each iteration, NumPy float64; NaN where a method cannot tell.
+        L at the start and after each iteration; NaN where a method cannot tell.
     settled
         Whether the method has come to its own end.
     """
@@ -49,7 +49,7 @@ class SblState(State):
     variance: Array
     gamma: Array
     noise: float
-    costs: Array
+    costs: tuple[float, ...]
     settled: bool
 
 
@@ -69,7 +69,7 @@ class SblSolver(Solver):
 
     def hyperparameters(self, state: SblState) -> Mapping[str, Any]:
         """gamma (prior variances), noise (standard deviation as in Problem.noise) and evidence (L per iteration)."""
-        return {"gamma": state.gamma, "noise": state.noise, "evidence": state.costs}
+        return {"gamma": state.gamma, "noise": state.noise, "evidence": np.array(state.costs)}
 
 
 def check_model(problem: Problem, solver: str, joint: bool = False, kinds: tuple[str, ...] = KINDS) -> None:
