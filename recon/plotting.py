@@ -45,8 +45,17 @@ def save_figure(path: Path, drawn: Figure, dpi: int = 150) -> None:
         drawn.savefig(temporary, dpi=dpi)
 
 
-def draw_image(axes: Axes, image: Array, title: str = "", limits: tuple[float, float] | None = None) -> None:
-    """One image (gray, row 0 on top) or one signal; of a stack the middle member, of complex data the modulus."""
+def draw_image(
+    axes: Axes,
+    image: Array,
+    title: str = "",
+    limits: tuple[float, float] | None = None,
+    band: tuple[Array, Array] | None = None,
+) -> None:
+    """One image (gray, row 0 on top) or one signal; of a stack the middle member, of complex data the modulus.
+
+    ``band``, the ends of an interval around every entry, is drawn for signals.
+    """
     values = as_numpy(leaves(image)[0])
     if np.iscomplexobj(values):
         values = np.abs(values)
@@ -54,7 +63,11 @@ def draw_image(axes: Axes, image: Array, title: str = "", limits: tuple[float, f
         values = values[len(values) // 2]
     axes.set_title(title, fontsize=9)
     if values.ndim < 2:
-        axes.plot(np.atleast_1d(values), lw=0.8)
+        values = np.atleast_1d(values)
+        axes.plot(values, lw=0.8)
+        if band is not None:
+            bottom, top = (np.atleast_1d(as_numpy(leaves(end)[0])) for end in band)
+            axes.fill_between(np.arange(values.size), bottom, top, alpha=0.3, lw=0)
         return
     low, high = limits or _limits(values)
     axes.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
@@ -71,7 +84,12 @@ def _limits(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def draw_run(images: Mapping[str, Array], iterations: Sequence[int], objective: Sequence[float]) -> Figure:
+def draw_run(
+    images: Mapping[str, Array],
+    iterations: Sequence[int],
+    objective: Sequence[float],
+    bands: Mapping[str, tuple[Array, Array]] | None = None,
+) -> Figure:
     """Images by title, side by side, and the course of the objective.
 
     Parameters
@@ -80,12 +98,14 @@ def draw_run(images: Mapping[str, Array], iterations: Sequence[int], objective: 
         Title to image, for example ``{"truth": x_true}``.
     iterations, objective
         Where the objective was recorded, and what it was.
+    bands
+        Title to the ends of an interval, drawn where that image is a signal.
     """
     columns = len(images) + 1
     drawn = figure(3.2 * columns, 3.2)
     axes = drawn.subplots(1, columns, squeeze=False)[0]
     for place, (title, image) in zip(axes, images.items(), strict=False):
-        draw_image(place, image, title)
+        draw_image(place, image, title, band=(bands or {}).get(title))
     _draw_course(axes[-1], iterations, objective)
     return drawn
 

@@ -114,13 +114,20 @@ class Result:
         return self
 
     def plot(self, **panels: Array) -> Figure:
-        """The reconstruction (and further images by name) beside the course of the objective."""
+        """The reconstruction (and further images by name) beside the course of the objective.
+
+        With a variance the standard deviation has a panel of its own, and real signals their 90 % intervals.
+        """
         from recon.plotting import draw_run
 
-        images: dict[str, Array] = {type(self.solver).__name__: self.x}
+        name = type(self.solver).__name__
+        images: dict[str, Array] = {name: self.x}
+        bands = {}
         if self.variance is not None:
             images["standard deviation"] = np.sqrt(as_numpy(leaves(self.variance)[0]))
-        return draw_run(images | panels, *self.series("objective"))
+            if not any(map(is_complex, leaves(self.x))):
+                bands[name] = self.interval()
+        return draw_run(images | panels, *self.series("objective"), bands)
 
     def save(self, path: str | Path) -> None:
         """Write x, variance and hyperparameters where there are any, and the record as one .npz file, atomically."""

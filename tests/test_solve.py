@@ -1109,6 +1109,70 @@ def test_result_says_what_it_is():
     assert "x ((2,), (3, 1))" in repr(pair)
 
 
+@dataclass(frozen=True)
+class Counter(State):
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Ending(Halving):
+    """Halving that comes to its own end after three steps, and tells what it has learned."""
+
+    state_type = Counter
+
+    def init(self, problem, x0=None, seed=0):
+        return Counter(0, problem.start(x0) + 1.0, False)
+
+    def step(self, problem, state):
+        return Counter(state.iteration + 1, 0.5 * state.x, state.iteration >= 2)
+
+    def variance(self, state):
+        return 0.01 + 0.0 * state.x
+
+    def hyperparameters(self, state):
+        return {"gamma": state.x**2, "noise": 0.5}
+
+    def remarks(self, state):
+        return ["It was halved."] if state.iteration else []
+
+
+def test_a_method_that_has_settled_ends_the_run():
+    result = recon.solve(still(), Ending(), every=20)
+    assert (result.status, result.iterations) == (Status.CONVERGED, 3)
+    assert iterations(result) == [0, 3]
+    assert recon.solve(still(), Ending(), state=result.state).iterations == 3
+    assert recon.solve(still(), Ending(), stop=2).status is Status.MAX_ITERATIONS
+
+
+def test_what_a_solver_learned_is_in_the_result(tmp_path):
+    result = recon.solve(still(), Ending())
+    assert result.hyperparameters["gamma"].tolist() == [1 / 64] * 3
+    assert result.provenance["remarks"] == ["It was halved."]
+    assert "remarks" not in recon.solve(still(), Ending(), stop=0).provenance
+    assert "remarks" not in recon.solve(still(), Halving(), stop=1).provenance
+    assert recon.solve(still(), Halving(), stop=1).hyperparameters == {}
+    result.save(tmp_path / "r.npz")
+    with np.load(tmp_path / "r.npz", allow_pickle=False) as archive:
+        assert archive["hyperparameters.gamma"].tolist() == [1 / 64] * 3
+        assert archive["hyperparameters.noise"] == 0.5
+
+
+def test_support_is_where_x_is_not_zero():
+    result = dataclasses.replace(recon.solve(still(), Halving(), stop=1), x=np.array([0.0, -1.0, 1e-9]))
+    assert result.support.tolist() == [False, True, True]
+
+
+def test_plot_shows_the_intervals_of_a_signal():
+    result = recon.solve(still(), Ending())
+    axes = result.plot().axes
+    assert [one.get_title() for one in axes] == ["Ending", "standard deviation", "objective, 3 iterations"]
+    (band,) = axes[0].collections
+    low, high = result.interval(0.9)
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(low[0])
+    assert heights.max() == pytest.approx(high[0])
+
+
 def test_a_solver_without_an_objective():
     result = recon.solve(still(), Halving(figures="change"), stop=Target() | MaxIterations(3))
     assert result.status is Status.MAX_ITERATIONS
