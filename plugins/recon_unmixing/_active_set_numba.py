@@ -1,0 +1,243 @@
+"""Exact nonnegative quadratic programs of many pixels, compiled.
+
+    minimise  1/2 x^T G x - c^T x    subject to x >= 0 and, where a total is given, sum x = total
+
+One Gram matrix G = A^T A for all pixels, one c per pixel. Each is solved by the active-set method of Lawson and Hanson
+(1974, chapter 23), with the equality by elimination (Haskell and Hanson 1981):
+
+    P        the entries in use, R R^T = G_PP
+    x_P      G_PP^(-1) (c_P - nu 1),   nu = (1^T G_PP^(-1) c_P - total) / (1^T G_PP^(-1) 1), or 0 without a total
+    step     towards x_P until an entry meets 0, which leaves P;  when x_P >= 0, x = x_P
+    enter    the largest w_j = c_j - G_jP x_P - nu; at w <= tol for all j outside P the optimum is reached
+
+R gains a row when an entry enters (k^2 flops) and is rebuilt from the row of one that leaves. A column that depends
+on those in use (its pivot is rounding) enters by a step along the null direction, until another one leaves: so
+rank-deficient libraries are solved, too. Work per pixel: about |P| (k m + k^2) flops, m the number of columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+__all__ = ["solve_pixels"]
+
+
+@numba.njit(cache=True)
+def _extend(R: Any, k: int, G: Any, P: Any, j: int) -> float:
+    """Write row k of R for column j; its squared pivot."""
+    square = G[j, j]
+    for a in range(k):
+        value = G[j, P[a]]
+        for b in range(a):
+            value -= R[k, b] * R[a, b]
+        value /= R[a, a]
+        R[k, a] = value
+        square -= value * value
+    return square
+
+
+@numba.njit(cache=True)
+def _solve(R: Any, k: int, rhs: Any, out: Any) -> None:
+    """out = (R R^T)^(-1) rhs, of the first k entries."""
+    for a in range(k):
+        value = rhs[a]
+        for b in range(a):
+            value -= R[a, b] * out[b]
+        out[a] = value / R[a, a]
+    for a in range(k - 1, -1, -1):
+        value = out[a]
+        for b in range(a + 1, k):
+            value -= R[b, a] * out[b]
+        out[a] = value / R[a, a]
+
+
+@numba.njit(cache=True)
+def _drop(R: Any, k: int, G: Any, P: Any, inside: Any, place: int) -> int:
+    """Take the entry at a place out of P; the new count."""
+    inside[P[place]] = False
+    for a in range(place, k - 1):
+        P[a] = P[a + 1]
+    for a in range(place, k - 1):
+        square = _extend(R, a, G, P, P[a])
+        R[a, a] = np.sqrt(max(square, 1e-300))
+    return k - 1
+
+
+@numba.njit(cache=True)
+def _minimiser(R: Any, k: int, c: Any, P: Any, total: float, work: Any, z: Any, ones: Any) -> float:
+    """z = the minimiser on P with its signs free; nu."""
+    for a in range(k):
+        work[a] = c[P[a]]
+    _solve(R, k, work, z)
+    if np.isnan(total):
+        return 0.0
+    for a in range(k):
+        work[a] = 1.0
+    _solve(R, k, work, ones)
+    above, below = -total, 0.0
+    for a in range(k):
+        above += z[a]
+        below += ones[a]
+    nu = above / below
+    for a in range(k):
+        z[a] -= nu * ones[a]
+    return float(nu)
+
+
+@numba.njit(cache=True)
+def _towards(x: Any, z: Any, k: int, P: Any) -> int:
+    """x on P moves towards z; the place of the entry that meets 0 first, -1 when z is reached."""
+    reach, first = 1.0, -1
+    for a in range(k):
+        if z[a] <= 0.0:
+            before = x[P[a]]
+            share = before / (before - z[a]) if before > z[a] else 0.0
+            if share < reach:
+                reach, first = share, a
+    for a in range(k):
+        x[P[a]] += reach * (z[a] - x[P[a]])
+    if first >= 0:
+        x[P[first]] = 0.0
+    return first
+
+
+@numba.njit(cache=True)
+def _slide(x: Any, k: int, G: Any, P: Any, R: Any, j: int, total: float, buffers: Any) -> int:
+    """A step along the null direction of a dependent column j; the place that leaves, -1 where none does."""
+    work, d = buffers[0], buffers[1]
+    for a in range(k):
+        work[a] = -G[P[a], j]
+    _solve(R, k, work, d)
+    if not np.isnan(total):  # a direction that keeps the sum, where the null direction alone does not
+        change = 1.0
+        for a in range(k):
+            change += d[a]
+        if abs(change) > 1e-9:
+            return -1
+    reach, first = np.inf, -1
+    for a in range(k):
+        if d[a] < 0.0 and -x[P[a]] / d[a] < reach:
+            reach, first = -x[P[a]] / d[a], a
+    if first < 0:
+        return -1
+    for a in range(k):
+        x[P[a]] += reach * d[a]
+    x[P[first]] = 0.0
+    x[j] = reach
+    return first
+
+
+@numba.njit(cache=True)
+def _pixel(
+    G: Any, c: Any, x: Any, total: float, tol: float, R: Any, P: Any, inside: Any, buffers: Any
+) -> int:
+    """Solve one pixel from the start x (its zeros outside P), in place; the number of entries that entered."""
+    m = c.size
+    z, work, ones = buffers[3], buffers[4], buffers[5]
+    inside[:] = False
+    banned = np.zeros(m, np.bool_)
+    k = 0
+    for j in range(m):  # warm start: the entries in use, as far as they are independent
+        if x[j] > 0.0:
+            square = _extend(R, k, G, P, j)
+            if square > 1e-11 * G[j, j] and square > 0.0:
+                R[k, k] = np.sqrt(square)
+                P[k] = j
+                inside[j] = True
+                k += 1
+            else:
+                x[j] = 0.0
+    if not np.isnan(total):
+        if k == 0:  # the best vertex
+            best, place = np.inf, 0
+            for j in range(m):
+                value = 0.5 * total * total * G[j, j] - total * c[j]
+                if value < best:
+                    best, place = value, j
+            k, P[0], inside[place] = 1, place, True
+            R[0, 0] = np.sqrt(max(G[place, place], 1e-300))
+            x[place] = total
+        else:
+            size = 0.0
+            for a in range(k):
+                size += x[P[a]]
+            for a in range(k):
+                x[P[a]] *= total / size
+    entered, nu = 0, 0.0
+    limit = 10 * m + 30
+    while True:
+        while k > 0:
+            nu = _minimiser(R, k, c, P, total, work, z, ones)
+            place = _towards(x, z, k, P)
+            if place < 0:
+                break
+            k = _drop(R, k, G, P, inside, place)
+        if k == 0:
+            nu = 0.0
+        if entered >= limit:
+            return -entered
+        while True:  # the column to enter
+            largest, j = tol, -1
+            for i in range(m):
+                if inside[i] or banned[i]:
+                    continue
+                w = c[i] - nu
+                for a in range(k):
+                    w -= G[i, P[a]] * x[P[a]]
+                if w > largest * max(np.sqrt(G[i, i]), 1e-300):
+                    largest, j = w / max(np.sqrt(G[i, i]), 1e-300), i
+            if j < 0:
+                return entered
+            square = _extend(R, k, G, P, j)
+            if square > 1e-11 * G[j, j]:
+                R[k, k] = np.sqrt(square)
+                P[k] = j
+                inside[j] = True
+                k += 1
+                break
+            place = _slide(x, k, G, P, R, j, total, buffers)
+            if place < 0:
+                banned[j] = True
+                continue
+            k = _drop(R, k, G, P, inside, place)
+            square = _extend(R, k, G, P, j)
+            R[k, k] = np.sqrt(max(square, 1e-300))
+            P[k] = j
+            inside[j] = True
+            k += 1
+            break
+        entered += 1
+
+
+@numba.njit(cache=True, parallel=True)
+def _solve_blocks(G: Any, C: Any, X: Any, total: float, tol: float, blocks: int) -> Any:
+    N, m = C.shape
+    lost = np.zeros(blocks, np.int64)
+    for block in numba.prange(blocks):
+        R = np.empty((m + 1, m + 1))
+        P = np.empty(m + 1, np.int64)
+        inside = np.empty(m, np.bool_)
+        buffers = np.empty((6, m + 1))
+        for n in range(block * N // blocks, (block + 1) * N // blocks):
+            if _pixel(G, C[n], X[n], total, tol, R, P, inside, buffers) < 0:
+                lost[block] += 1
+    return lost.sum()
+
+
+def solve_pixels(G: Any, C: Any, X: Any, total: float, tol: float) -> int:
+    """Solve every row of C (N, m) from the start X (N, m), in place; how many ran out of work (0 but for overflow).
+
+    Parameters
+    ----------
+    G, C, X
+        (m, m), (N, m) and (N, m), float64, C order. X >= 0; entries > 0 are taken to be in use.
+    total
+        What a pixel sums to; NaN without that constraint.
+    tol
+        Bound of c_j - G_jP x_P - nu outside P, over sqrt(G_jj).
+    """
+    blocks = max(1, min(len(C), 64))
+    return int(_solve_blocks(G, C, X, total, tol, blocks))
