@@ -153,6 +153,17 @@ def test_dependent_columns_with_a_penalty_meet_the_conditions():
     assert pixelwise.kkt(G, C - weights, A) < 1e-8
 
 
+def test_simplices_in_as_many_dimensions_as_they_need_are_solved():
+    rng = np.random.default_rng(9)  # p endmembers around 0 in p - 1 dimensions: G is singular, the problem is not
+    vertices = rng.standard_normal((5, 4))
+    vertices -= vertices.mean(0)
+    truth = rng.dirichlet(np.ones(5), 200)
+    A = pixelwise.exact(*pixelwise.correlations(truth @ vertices, vertices), 1.0)
+    assert np.abs(A - truth).max() < 1e-9
+    outside = pixelwise.correlations(3.0 * truth @ vertices, vertices)
+    assert pixelwise.kkt(*outside, pixelwise.exact(*outside, 1.0), 1.0) < 1e-9
+
+
 def test_all_zero_pixels_and_all_zero_scenes():
     cube = CUBE.copy()
     cube[0, 0] = 0.0

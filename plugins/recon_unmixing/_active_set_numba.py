@@ -12,7 +12,10 @@ One Gram matrix G = A^T A for all pixels, one c per pixel. Each is solved by the
 
 R gains a row when an entry enters (k^2 flops) and is rebuilt from the row of one that leaves. A column that depends
 on those in use (its pivot is rounding) enters by a step along the null direction, until another one leaves: so
-rank-deficient libraries are solved, too. Work per pixel: about |P| (k m + k^2) flops, m the number of columns.
+rank-deficient libraries are solved, too. With a total the caller adds a constant to all of G (and that times the
+total to c), which changes nothing where the sum is kept; so null directions keep the sum.
+
+Work per pixel: about |P| (k m + k^2) flops, m the number of columns.
 """
 
 from __future__ import annotations
@@ -105,18 +108,12 @@ def _towards(x: Any, z: Any, k: int, P: Any) -> int:
 
 
 @numba.njit(cache=True)
-def _slide(x: Any, k: int, G: Any, P: Any, R: Any, j: int, total: float, buffers: Any) -> int:
+def _slide(x: Any, k: int, G: Any, P: Any, R: Any, j: int, buffers: Any) -> int:
     """A step along the null direction of a dependent column j; the place that leaves, -1 where none does."""
     work, d = buffers[0], buffers[1]
     for a in range(k):
         work[a] = -G[P[a], j]
     _solve(R, k, work, d)
-    if not np.isnan(total):  # a direction that keeps the sum, where the null direction alone does not
-        change = 1.0
-        for a in range(k):
-            change += d[a]
-        if abs(change) > 1e-9:
-            return -1
     reach, first = np.inf, -1
     for a in range(k):
         if d[a] < 0.0 and -x[P[a]] / d[a] < reach:
@@ -166,7 +163,7 @@ def _pixel(
                 size += x[P[a]]
             for a in range(k):
                 x[P[a]] *= total / size
-    entered, nu = 0, 0.0
+    entered, last, nu = 0, -1, 0.0
     limit = 10 * m + 30
     while True:
         while k > 0:
@@ -175,6 +172,11 @@ def _pixel(
             if place < 0:
                 break
             k = _drop(R, k, G, P, inside, place)
+        if last >= 0:  # one that rounding let enter, and that left at once, would do so for ever
+            if inside[last]:
+                banned[:] = False
+            else:
+                banned[last] = True
         if k == 0:
             nu = 0.0
         if entered >= limit:
@@ -198,7 +200,7 @@ def _pixel(
                 inside[j] = True
                 k += 1
                 break
-            place = _slide(x, k, G, P, R, j, total, buffers)
+            place = _slide(x, k, G, P, R, j, buffers)
             if place < 0:
                 banned[j] = True
                 continue
@@ -209,7 +211,7 @@ def _pixel(
             inside[j] = True
             k += 1
             break
-        entered += 1
+        entered, last = entered + 1, j
 
 
 @numba.njit(cache=True, parallel=True)

@@ -45,6 +45,11 @@ def exact(G: Any, C: Any, total: float | None = None, start: Any = None) -> Any:
     ):  # nothing to explain, or nothing to explain it with
         return np.zeros_like(C) if total is None else np.full_like(C, total / C.shape[1])
     tol = 1e-12 * max(largest / length, length * (total or 0.0))
+    if (
+        total is not None
+    ):  # a constant where the sum is kept, and G stays regular where E has p - 1 dimensions
+        shift = float(np.mean(np.diagonal(G)))
+        G, C = G + shift, C + shift * total
     lost = solve_pixels(np.ascontiguousarray(G), C, A, math.nan if total is None else float(total), tol)
     assert not lost, f"{lost} pixels ran out of work"
     return A
