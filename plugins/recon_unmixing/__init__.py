@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recon_unmixing.abundances import Abundances, RobustAbundances
+    from recon_unmixing.endmembers import count_endmembers, extract_endmembers
     from recon_unmixing.losses import BandL21, BandLog
     from recon_unmixing.mixing import Mixing
 
@@ -14,9 +15,19 @@ _HOMES = {
     "BandLog": "losses",
     "Mixing": "mixing",
     "RobustAbundances": "abundances",
+    "count_endmembers": "endmembers",
+    "extract_endmembers": "endmembers",
 }
 
-__all__ = ["Abundances", "BandL21", "BandLog", "Mixing", "RobustAbundances"]
+__all__ = [
+    "Abundances",
+    "BandL21",
+    "BandLog",
+    "Mixing",
+    "RobustAbundances",
+    "count_endmembers",
+    "extract_endmembers",
+]
 
 
 def __getattr__(name: str) -> Any:

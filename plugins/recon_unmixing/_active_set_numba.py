@@ -27,6 +27,8 @@ import numpy as np
 
 __all__ = ["solve_pixels"]
 
+_SMALL = 50_000  # entries of C: some ten milliseconds of work
+
 
 @numba.njit(cache=True)
 def _extend(R: Any, k: int, G: Any, P: Any, j: int) -> float:
@@ -214,19 +216,28 @@ def _pixel(
         entered, last = entered + 1, j
 
 
+@numba.njit(cache=True)
+def _solve_range(G: Any, C: Any, X: Any, total: float, tol: float, start: int, stop: int) -> int:
+    """Pixels start to stop; how many ran out of work."""
+    m = C.shape[1]
+    R = np.empty((m + 1, m + 1))
+    P = np.empty(m + 1, np.int64)
+    inside = np.empty(m, np.bool_)
+    buffers = np.empty((6, m + 1))
+    lost = 0
+    for n in range(start, stop):
+        if _pixel(G, C[n], X[n], total, tol, R, P, inside, buffers) < 0:
+            lost += 1
+    return lost
+
+
 @numba.njit(cache=True, parallel=True)
-def _solve_blocks(G: Any, C: Any, X: Any, total: float, tol: float, blocks: int) -> Any:
-    N, m = C.shape
+def _solve_blocks(G: Any, C: Any, X: Any, total: float, tol: float, blocks: int) -> int:
+    N = C.shape[0]
     lost = np.zeros(blocks, np.int64)
     for block in numba.prange(blocks):
-        R = np.empty((m + 1, m + 1))
-        P = np.empty(m + 1, np.int64)
-        inside = np.empty(m, np.bool_)
-        buffers = np.empty((6, m + 1))
-        for n in range(block * N // blocks, (block + 1) * N // blocks):
-            if _pixel(G, C[n], X[n], total, tol, R, P, inside, buffers) < 0:
-                lost[block] += 1
-    return lost.sum()
+        lost[block] = _solve_range(G, C, X, total, tol, block * N // blocks, (block + 1) * N // blocks)
+    return int(lost.sum())
 
 
 def solve_pixels(G: Any, C: Any, X: Any, total: float, tol: float) -> int:
@@ -241,5 +252,6 @@ def solve_pixels(G: Any, C: Any, X: Any, total: float, tol: float) -> int:
     tol
         Bound of c_j - G_jP x_P - nu outside P, over sqrt(G_jj).
     """
-    blocks = max(1, min(len(C), 64))
-    return int(_solve_blocks(G, C, X, total, tol, blocks))
+    if C.size < _SMALL:  # waking threads would take longer
+        return int(_solve_range(G, C, X, total, tol, 0, len(C)))
+    return int(_solve_blocks(G, C, X, total, tol, 64))
