@@ -298,6 +298,8 @@ def _module_names() -> list[tuple[str, str]]:
         "recon_operators.sensing",
         "recon_operators.tomography",
         "recon_proximal",
+        "recon_sbl",
+        "recon_unmixing",
         "recon_wavelets",
     ]
     return [(module, name) for module in modules for name in importlib.import_module(module).__all__]

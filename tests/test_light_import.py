@@ -40,7 +40,10 @@ def test_looking_at_what_there_is_leaves_heavy_modules_alone(code):
     assert [name for name in LATER if name in modules] == []
 
 
-@pytest.mark.parametrize("package", ["recon_operators", "recon_proximal", "recon_datasets", "recon_wavelets"])
+@pytest.mark.parametrize(
+    "package",
+    ["recon_operators", "recon_proximal", "recon_datasets", "recon_wavelets", "recon_sbl", "recon_unmixing"],
+)
 def test_plugins_and_their_hooks_are_light(package):
     modules = loaded(f"import {package}, {package}._hooks")
     assert [name for name in HEAVY if name in modules] == []

@@ -141,6 +141,8 @@ def test_the_test_sees_circles():
         "recon_proximal",
         "recon_datasets",
         "recon_wavelets",
+        "recon_sbl",
+        "recon_unmixing",
     }
 
 

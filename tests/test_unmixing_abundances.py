@@ -154,7 +154,8 @@ def test_dependent_columns_with_a_penalty_meet_the_conditions():
 
 
 def test_simplices_in_as_many_dimensions_as_they_need_are_solved():
-    rng = np.random.default_rng(9)  # p endmembers around 0 in p - 1 dimensions: G is singular, the problem is not
+    # p endmembers around 0 in p - 1 dimensions: G is singular, the problem is not
+    rng = np.random.default_rng(9)
     vertices = rng.standard_normal((5, 4))
     vertices -= vertices.mean(0)
     truth = rng.dirichlet(np.ones(5), 200)

@@ -130,43 +130,69 @@ def _slide(x: Any, k: int, G: Any, P: Any, R: Any, j: int, buffers: Any) -> int:
 
 
 @numba.njit(cache=True)
-def _pixel(
-    G: Any, c: Any, x: Any, total: float, tol: float, R: Any, P: Any, inside: Any, buffers: Any
-) -> int:
-    """Solve one pixel from the start x (its zeros outside P), in place; the number of entries that entered."""
-    m = c.size
-    z, work, ones = buffers[3], buffers[4], buffers[5]
-    inside[:] = False
-    banned = np.zeros(m, np.bool_)
-    k = 0
-    for j in range(m):  # warm start: the entries in use, as far as they are independent
+def _append(R: Any, k: int, G: Any, P: Any, inside: Any, j: int, square: float) -> int:
+    """Put column j, whose row of R is written, into P; the new count."""
+    R[k, k] = np.sqrt(max(square, 1e-300))
+    P[k] = j
+    inside[j] = True
+    return k + 1
+
+
+@numba.njit(cache=True)
+def _begin(G: Any, c: Any, x: Any, total: float, R: Any, P: Any, inside: Any) -> int:
+    """P of the start: its entries > 0 as far as they are independent, scaled to the total; the best vertex for none."""
+    k, size = 0, 0.0
+    for j in range(c.size):
         if x[j] > 0.0:
             square = _extend(R, k, G, P, j)
             if square > 1e-11 * G[j, j] and square > 0.0:
-                R[k, k] = np.sqrt(square)
-                P[k] = j
-                inside[j] = True
-                k += 1
+                k = _append(R, k, G, P, inside, j, square)
+                size += x[j]
             else:
                 x[j] = 0.0
-    if not np.isnan(total):
-        if k == 0:  # the best vertex
-            best, place = np.inf, 0
-            for j in range(m):
-                value = 0.5 * total * total * G[j, j] - total * c[j]
-                if value < best:
-                    best, place = value, j
-            k, P[0], inside[place] = 1, place, True
-            R[0, 0] = np.sqrt(max(G[place, place], 1e-300))
-            x[place] = total
-        else:
-            size = 0.0
-            for a in range(k):
-                size += x[P[a]]
-            for a in range(k):
-                x[P[a]] *= total / size
+    if np.isnan(total):
+        return k
+    if k > 0:
+        for a in range(k):
+            x[P[a]] *= total / size
+        return k
+    best, place = np.inf, 0
+    for j in range(c.size):
+        value = 0.5 * total * total * G[j, j] - total * c[j]
+        if value < best:
+            best, place = value, j
+    x[place] = total
+    return _append(R, 0, G, P, inside, place, G[place, place])
+
+
+@numba.njit(cache=True)
+def _candidate(
+    G: Any, c: Any, x: Any, nu: float, tol: float, k: int, P: Any, inside: Any, banned: Any
+) -> int:
+    """The column that lowers the objective fastest per length; -1 where none does by more than tol."""
+    largest, best = tol, -1
+    for i in range(c.size):
+        if inside[i] or banned[i]:
+            continue
+        w = c[i] - nu
+        for a in range(k):
+            w -= G[i, P[a]] * x[P[a]]
+        w /= max(np.sqrt(G[i, i]), 1e-300)
+        if w > largest:
+            largest, best = w, i
+    return best
+
+
+@numba.njit(cache=True)
+def _pixel(
+    G: Any, c: Any, x: Any, total: float, tol: float, R: Any, P: Any, inside: Any, buffers: Any
+) -> int:
+    """Solve one pixel from the start x, in place; how many entries entered, negative when that is too many."""
+    z, work, ones = buffers[3], buffers[4], buffers[5]
+    inside[:] = False
+    banned = np.zeros(c.size, np.bool_)
+    k = _begin(G, c, x, total, R, P, inside)
     entered, last, nu = 0, -1, 0.0
-    limit = 10 * m + 30
     while True:
         while k > 0:
             nu = _minimiser(R, k, c, P, total, work, z, ones)
@@ -181,37 +207,21 @@ def _pixel(
                 banned[last] = True
         if k == 0:
             nu = 0.0
-        if entered >= limit:
+        if entered >= 10 * c.size + 30:
             return -entered
-        while True:  # the column to enter
-            largest, j = tol, -1
-            for i in range(m):
-                if inside[i] or banned[i]:
-                    continue
-                w = c[i] - nu
-                for a in range(k):
-                    w -= G[i, P[a]] * x[P[a]]
-                if w > largest * max(np.sqrt(G[i, i]), 1e-300):
-                    largest, j = w / max(np.sqrt(G[i, i]), 1e-300), i
+        while True:
+            j = _candidate(G, c, x, nu, tol, k, P, inside, banned)
             if j < 0:
                 return entered
             square = _extend(R, k, G, P, j)
-            if square > 1e-11 * G[j, j]:
-                R[k, k] = np.sqrt(square)
-                P[k] = j
-                inside[j] = True
-                k += 1
-                break
-            place = _slide(x, k, G, P, R, j, buffers)
-            if place < 0:
-                banned[j] = True
-                continue
-            k = _drop(R, k, G, P, inside, place)
-            square = _extend(R, k, G, P, j)
-            R[k, k] = np.sqrt(max(square, 1e-300))
-            P[k] = j
-            inside[j] = True
-            k += 1
+            if square <= 1e-11 * G[j, j]:
+                place = _slide(x, k, G, P, R, j, buffers)
+                if place < 0:
+                    banned[j] = True
+                    continue
+                k = _drop(R, k, G, P, inside, place)
+                square = _extend(R, k, G, P, j)
+            k = _append(R, k, G, P, inside, j, square)
             break
         entered, last = entered + 1, j
 
