@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class SblState(State):
 class SblSolver(Solver):
     """Base of the solvers whose state is an SblState; ``objective`` is the cost L."""
 
-    state_type = SblState
+    state_type: ClassVar[type[State]] = SblState
 
     def measure(self, problem: Problem, state: SblState) -> dict[str, float]:
         loss = problem.loss.value(problem.operator @ state.x, problem.data)

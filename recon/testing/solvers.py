@@ -182,7 +182,8 @@ def _check_init(solver: Solver, problem: Problem) -> State:
 
 def _check_step(solver: Solver, problem: Problem, state: State) -> None:
     for iteration in (1, 2, 3):
-        guard = Guard(data=problem.data, noise=problem.noise, **_arrays(state))
+        parts = {"the data": problem.data, "the noise": problem.noise}  # a state may have fields of these names
+        guard = Guard(**parts, **_arrays(state))
         after = solver.step(problem, state)
         guard.check(solver, "step")
         _check_state(solver, problem, after, "step", iteration)
@@ -210,7 +211,7 @@ def _check_descent(solver: Solver, problem: Problem, state: State, iterations: i
 
 def _check_measure(solver: Solver, problem: Problem, state: State) -> None:
     state = _run(solver, problem, state, 4)
-    guard = Guard(data=problem.data, **_arrays(state))
+    guard = Guard(**{"the data": problem.data}, **_arrays(state))
     figures = solver.measure(problem, state)
     guard.check(solver, "measure")
     for name in ("objective", "loss"):
