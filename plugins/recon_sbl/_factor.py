@@ -83,18 +83,26 @@ class Cholesky:
 
 def adjoint(A: Any) -> Any:
     """A^H of a matrix."""
-    xp = namespace(A)
-    return xp.conj(A).T if xp.isdtype(A.dtype, "complex floating") else A.T
+    return namespace(A).conj(A).T if _complex(A) else A.T
 
 
 def real_diagonal(S: Any) -> Any:
     """The diagonal, as real numbers."""
     xp = namespace(S)
     diagonal = xp.linalg.diagonal(S)
-    return xp.real(diagonal) if xp.isdtype(S.dtype, "complex floating") else diagonal
+    return xp.real(diagonal) if _complex(S) else diagonal
 
 
 def square(x: Any) -> Any:
     """|x|^2 of every entry."""
+    if not _complex(x):
+        return x * x
     xp = namespace(x)
-    return xp.real(x) ** 2 + xp.imag(x) ** 2 if xp.isdtype(x.dtype, "complex floating") else x * x
+    return xp.real(x) ** 2 + xp.imag(x) ** 2
+
+
+def _complex(x: Any) -> bool:
+    if isinstance(x, np.ndarray):  # isdtype takes longer than the product of small arrays
+        return x.dtype.kind == "c"
+    xp = namespace(x)
+    return bool(xp.isdtype(x.dtype, "complex floating"))

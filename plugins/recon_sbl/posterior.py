@@ -3,11 +3,11 @@
     p(x | y) = N(mu, Sigma)        Sigma = (A^H A / s2 + diag(1/g))^(-1),    mu = Sigma A^H y / s2
     L(g, s2) = log|S| + y^H S^(-1) y,    S = s2 I + A diag(g) A^H
 
-    engine            works on                              cost of a call                    use when
-    DataForm          chol(S), m x m                        m^2 n + m^3 / 3                   m <= active entries
-    CoefficientForm   chol of the active k x k system       k^3 / 3 + m k^2                   k < m active entries
-    KroneckerForm     eigenvalues of the factors            sum n_i^3 + d n max n_i           A and g are Kronecker products
-    MatrixFree        conjugate gradients with probes       (probes + 1) products each        n large, A only as products
+    engine            works on                           cost of a call             use when
+    DataForm          chol(S), m x m                     2 m^2 k + m^3 / 3          m < active entries k
+    CoefficientForm   chol of the active k x k system    m k^2 + 2 k^3 / 3          k <= m active entries
+    KroneckerForm     eigenvalues of the factors         sum n_i^3 + d n max n_i    A and g are Kronecker products
+    MatrixFree        conjugate gradients with probes    (probes + 1) products      n large, A only as products
 
 No engine forms Sigma; every one gives the mean, the diagonal of Sigma and (where it can) L.
 """
@@ -38,6 +38,9 @@ class Posterior:
         ||y - A mu||^2 over all snapshots.
     memory
         What the engine wants back at its next call (solutions to start from); None for direct engines.
+    determined
+        1 - variance / gamma, between 0 and 1: how much of the prior's variance the data took, without the cancellation
+        of that formula; its sum counts the numbers that the data determine. None where an engine cannot tell.
     """
 
     mean: Array
@@ -45,6 +48,7 @@ class Posterior:
     cost: float
     misfit: float
     memory: Any = None
+    determined: Array = None
 
 
 class Engine(Protocol):
