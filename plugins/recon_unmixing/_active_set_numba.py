@@ -10,10 +10,10 @@ One Gram matrix G = A^T A for all pixels, one c per pixel. Each is solved by the
     step     towards x_P until an entry meets 0, which leaves P;  when x_P >= 0, x = x_P
     enter    the largest w_j = c_j - G_jP x_P - nu; at w <= tol for all j outside P the optimum is reached
 
-R gains a row when an entry enters (k^2 flops) and is rebuilt from the row of one that leaves. A column that depends
-on those in use (its pivot is rounding) enters by a step along the null direction, until another one leaves: so
-rank-deficient libraries are solved, too. With a total the caller adds a constant to all of G (and that times the
-total to c), which changes nothing where the sum is kept; so null directions keep the sum.
+R gains a row when an entry enters (k^2 flops) and is rotated back to a triangle when one leaves (as many). A column
+that depends on those in use (its pivot is rounding) enters by a step along the null direction, until another one
+leaves: so rank-deficient libraries are solved, too. With a total the caller adds a constant to all of G (and that times
+the total to c), which changes nothing where the sum is kept; so null directions keep the sum.
 
 Work per pixel: about |P| (k m + k^2) flops, m the number of columns.
 """
@@ -65,9 +65,16 @@ def _drop(R: Any, k: int, G: Any, P: Any, inside: Any, place: int) -> int:
     inside[P[place]] = False
     for a in range(place, k - 1):
         P[a] = P[a + 1]
-    for a in range(place, k - 1):
-        square = _extend(R, a, G, P, P[a])
-        R[a, a] = np.sqrt(max(square, 1e-300))
+        for b in range(a + 2):
+            R[a, b] = R[a + 1, b]
+    for a in range(place, k - 1):  # each row has one entry too many: a rotation of two columns takes it away
+        length = np.sqrt(R[a, a] ** 2 + R[a, a + 1] ** 2)
+        cosine, sine = R[a, a] / length, R[a, a + 1] / length
+        R[a, a] = length
+        for b in range(a + 1, k - 1):
+            left, right = R[b, a], R[b, a + 1]
+            R[b, a] = cosine * left + sine * right
+            R[b, a + 1] = cosine * right - sine * left
     return k - 1
 
 
@@ -167,19 +174,23 @@ def _begin(G: Any, c: Any, x: Any, total: float, R: Any, P: Any, inside: Any) ->
 
 @numba.njit(cache=True)
 def _candidate(
-    G: Any, c: Any, x: Any, nu: float, tol: float, k: int, P: Any, inside: Any, banned: Any
+    G: Any, c: Any, x: Any, nu: float, tol: float, k: int, P: Any, inside: Any, banned: Any, buffers: Any
 ) -> int:
     """The column that lowers the objective fastest per length; -1 where none does by more than tol."""
+    w, inverse = buffers[2], buffers[6]
+    for i in range(c.size):
+        w[i] = c[i] - nu
+    for a in range(k):  # rows of G, which lie in one piece
+        value, row = x[P[a]], G[P[a]]
+        for i in range(c.size):
+            w[i] -= value * row[i]
     largest, best = tol, -1
     for i in range(c.size):
         if inside[i] or banned[i]:
             continue
-        w = c[i] - nu
-        for a in range(k):
-            w -= G[i, P[a]] * x[P[a]]
-        w /= max(np.sqrt(G[i, i]), 1e-300)
-        if w > largest:
-            largest, best = w, i
+        slope = w[i] * inverse[i]
+        if slope > largest:
+            largest, best = slope, i
     return best
 
 
@@ -210,7 +221,7 @@ def _pixel(
         if entered >= 10 * c.size + 30:
             return -entered
         while True:
-            j = _candidate(G, c, x, nu, tol, k, P, inside, banned)
+            j = _candidate(G, c, x, nu, tol, k, P, inside, banned, buffers)
             if j < 0:
                 return entered
             square = _extend(R, k, G, P, j)
@@ -233,7 +244,9 @@ def _solve_range(G: Any, C: Any, X: Any, total: float, tol: float, start: int, s
     R = np.empty((m + 1, m + 1))
     P = np.empty(m + 1, np.int64)
     inside = np.empty(m, np.bool_)
-    buffers = np.empty((6, m + 1))
+    buffers = np.empty((7, m + 1))
+    for i in range(m):
+        buffers[6, i] = 1.0 / max(np.sqrt(G[i, i]), 1e-300)
     lost = 0
     for n in range(start, stop):
         if _pixel(G, C[n], X[n], total, tol, R, P, inside, buffers) < 0:

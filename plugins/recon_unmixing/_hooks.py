@@ -40,6 +40,34 @@ _ENTRIES = [
         cites=("Nie, Huang, Cai and Ding, NIPS 23 (2010)",),
         automatic=True,
     ),
+    Entry(
+        "solver",
+        "collaborative-lasso",
+        "recon_unmixing.library:CollaborativeLasso",
+        "Library unmixing, atoms shared by all pixels: l2,1 with a certified gap",
+        cites=("Iordache, Bioucas-Dias and Plaza, IEEE TGRS 52 (2014)",),
+        automatic=True,
+    ),
+    Entry(
+        "solver",
+        "spatial-lasso",
+        "recon_unmixing.library:SpatialLasso",
+        "Library unmixing with weights from neighbours and whole maps",
+        cites=("Zhang et al., IEEE TGRS 56 (2018)",),
+    ),
+    Entry(
+        "solver",
+        "evidence-unmixing",
+        "recon_unmixing.library:EvidenceUnmixing",
+        "Library unmixing without a weight: atoms by the evidence of the scene",
+        cites=("Wipf and Rao, IEEE TSP 55 (2007)",),
+    ),
+    Entry(
+        "bench",
+        "unmixing-library",
+        "recon_unmixing.bench_library:cases",
+        "Exact abundances with given spectra against peers",
+    ),
 ]
 
 

@@ -17,7 +17,7 @@ from recon.arrays import as_numpy, device_of, from_numpy, namespace
 from recon.errors import KernelError
 from recon.priors import NonNegative, Simplex
 
-__all__ = ["correlations", "exact", "kkt", "projected", "unconstrained"]
+__all__ = ["correlations", "exact", "half_square", "kkt", "like_data", "projected", "unconstrained"]
 
 _CHUNK = 16_384  # pixels whose spectra are brought to double precision at a time
 
@@ -31,6 +31,18 @@ def correlations(Y: Any, E: Any, weights: Any = None) -> tuple[Any, Any]:
         part = slice(start, start + _CHUNK)
         np.matmul(Y[part].astype(np.float64, copy=False), EW.T, out=C[part])
     return EW @ E.T, C
+
+
+def half_square(Y: Any, A: Any, E: Any) -> float:
+    """1/2 ||A E - Y||^2, some pixels at a time: no array of the size of the data is made."""
+    rows, total = max(1, 65_536 // max(E.shape[1], 1)), 0.0
+    buffer = np.empty((min(rows, len(Y)), E.shape[1]), dtype=np.result_type(A, E))
+    for start in range(0, len(Y), rows):
+        part = slice(start, start + rows)
+        left = np.matmul(A[part], E, out=buffer[: len(Y[part])])
+        left -= Y[part]
+        total += float(np.vdot(left, left))
+    return 0.5 * total
 
 
 def exact(G: Any, C: Any, total: float | None = None, start: Any = None) -> Any:

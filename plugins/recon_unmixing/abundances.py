@@ -75,6 +75,16 @@ class Abundances(Solver):
             return replace(state, iteration=state.iteration + 1)
         return AbundanceState(state.iteration + 1, self._solved(problem, state.x), True)
 
+    def measure(self, problem: Problem, state: AbundanceState) -> dict[str, float]:
+        if type(problem.loss) is not LeastSquares or not isinstance(problem.data, np.ndarray):
+            return super().measure(problem, state)
+        E = spectra(problem)
+        E = E.astype(problem.data.dtype, copy=False)
+        loss = _pixelwise.half_square(
+            problem.data.reshape(-1, E.shape[1]), np.reshape(state.x, (-1, len(E))), E
+        )
+        return {"objective": loss + problem.penalty(state.x), "loss": loss}
+
     def _solved(self, problem: Problem, start: Array) -> Array:
         nonnegative, total, penalty = _constraints(problem)
         E = spectra(problem)
