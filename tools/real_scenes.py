@@ -4,7 +4,8 @@
 
 SAD in degrees, RMSE in points of 100 (``recon_unmixing.scenes`` says how). "@l2": every pixel divided by its 2-norm
 first, the one option that is set per scene. The reference abundances are products of other methods: Samson's are NNLS
-with free pixel scale, Moffett's FCLS. Nothing else is chosen with them; runs are chosen by their objective.
+with free pixel scale, Moffett's FCLS. Runs are chosen by their objective; the methods' defaults were made
+with these two scenes in view.
 """
 
 import argparse

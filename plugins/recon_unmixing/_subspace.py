@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Axes", "axes", "band_noise", "homogeneous"]
+__all__ = ["Axes", "axes", "band_noise", "homogeneous", "principal"]
 
 
 class Axes(NamedTuple):
@@ -25,11 +25,18 @@ def axes(Y: Any, count: int) -> Axes:
     """The first principal axes of a scene; O(N L^2)."""
     mean = Y.mean(0)
     centred = Y - mean
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(Y))
-    vectors = vectors[:, ::-1][:, :count]
-    left = values[::-1][count:]
+    values, vectors = principal(centred.T @ centred / len(Y))
+    vectors, left = vectors[:, :count], values[count:]
     rest = float(np.maximum(left, 0.0).mean()) if left.size else 0.0
     return Axes(mean, vectors, centred @ vectors, rest)
+
+
+def principal(S: Any) -> tuple[Any, Any]:
+    """Eigenvalues, largest first, and eigenvectors whose largest entry is positive: else rounding decides the sign."""
+    values, vectors = np.linalg.eigh(S)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    largest = np.take_along_axis(vectors, np.argmax(np.abs(vectors), axis=0)[None], axis=0)
+    return values, vectors * np.where(largest < 0, -1.0, 1.0)
 
 
 def homogeneous(scores: Any) -> Any:

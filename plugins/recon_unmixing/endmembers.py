@@ -18,7 +18,7 @@ import numpy as np
 
 from recon.errors import ParameterError
 from recon_unmixing._layout import Layout, as_rows, spectra_out
-from recon_unmixing._subspace import axes, band_noise, homogeneous
+from recon_unmixing._subspace import axes, band_noise, homogeneous, principal
 from recon_unmixing.minimum_volume import minimum_volume
 
 __all__ = ["Method", "count_endmembers", "extract_endmembers"]
@@ -146,7 +146,7 @@ def _vca(Y: Any, p: int, rng: np.random.Generator, restarts: int) -> tuple[Any, 
         points = np.concatenate([flat, np.full((N, 1), np.sqrt(np.max(np.sum(flat**2, axis=1))))], axis=1)
         clean = mean + flat @ U[:, : p - 1].T
     else:
-        V = np.linalg.eigh(Y.T @ Y / N)[1][:, ::-1][:, :p]
+        V = principal(Y.T @ Y / N)[1][:, :p]
         z = Y @ V
         scale = z @ z.mean(0)
         points = z / np.where(np.abs(scale) > 1e-12 * np.abs(scale).max(), scale, np.inf)[:, None]
@@ -220,5 +220,5 @@ def _longest(points: Any, p: int) -> list[int]:
 
 def _signal(Y: Any, p: int) -> Any:
     """Coordinates in the p axes of most power."""
-    V = np.linalg.eigh(Y.T @ Y)[1][:, ::-1][:, :p]
+    V = principal(Y.T @ Y)[1][:, :p]
     return Y @ V
