@@ -268,6 +268,18 @@ def test_zero_data_and_zero_columns():
         assert abs(run(AmpSbl(form=form), Problem(Matrix(A), y, noise=0.02), 30).x[7]) < 1e-12
 
 
+def test_a_matrix_of_zeros_tells_nothing():
+    for form in ("full", "mean", "unitary"):
+        for noise in (0.1, None):
+            state = run(AmpSbl(form=form), Problem(Matrix(np.zeros((6, 8))), np.ones(6), noise=noise), 30)
+            assert not state.x.any()
+
+
+def test_prior_variances_that_all_vanish_are_no_error():
+    state = AmpSbl().init(AmpSbl.example())
+    assert AmpSbl()._shape(0.0 * state.gamma) == 0.0
+
+
 def test_what_it_refuses():
     A, _, y = sparse()
     for bad, text in (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from recon_sbl import Sbl
 from recon_sbl._rectified import rectified
-from scipy.stats import truncnorm
+from scipy.stats import chi2, truncnorm
 
 import recon
 from recon import Matrix, Problem, solve
@@ -55,7 +55,14 @@ def cost(problem, gamma, s2):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"update": "em"}, {"update": "mackay"}, {"groups": 4}, {"nonnegative": True}],
+    [
+        {},
+        {"update": "em"},
+        {"update": "mackay"},
+        {"groups": 4},
+        {"nonnegative": True},
+        {"false_alarms": 0.5, "groups": 4},
+    ],
     ids=str,
 )
 def test_contract(options):
@@ -68,14 +75,20 @@ def test_contract_where_the_noise_is_learned(rule):
 
 
 def test_contract_for_complex_snapshots():
-    check_solver(Sbl(joint=True), sparse(kind="complex", snapshots=2)[0])
+    for alarms in (None, 0.5):
+        check_solver(Sbl(joint=True, false_alarms=alarms), sparse(kind="complex", snapshots=2)[0])
 
 
-@pytest.mark.parametrize("options", [{}, {"groups": 3}, {"nonnegative": True}, {"noise": None}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"groups": 3}, {"nonnegative": True}, {"noise": None}, {"noise": None, "false_alarms": 0.5}],
+    ids=str,
+)
 def test_every_library_gives_the_same(options, to):
     problem, _ = sparse(12, 24, 2)
     if "noise" in options:
-        options, problem = {}, replace(problem, noise=None)
+        options = {name: value for name, value in options.items() if name != "noise"}
+        problem = replace(problem, noise=None)
     ours = fit(problem, 30, **options)
     found = fit(replace(problem, data=to(problem.data)), 30, **options)
     for name in ("x", "variance", "gamma"):
@@ -210,6 +223,62 @@ def test_groups_share_gamma_and_help_where_they_are_true():
     np.testing.assert_allclose(named.x, grouped.x[order], atol=1e-8)
 
 
+# -- false alarms ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_what_stays_passes_the_test_with_itself_left_out(kind):
+    problem, _ = sparse(40, 100, 6, noise=0.05, kind=kind, seed=3)
+    state = fit(problem, 600, false_alarms=0.5).state
+    assert state.settled
+    A, s2, parts = problem.operator.matrix, problem.noise**2, 1 if kind == "real" else 2
+    level = chi2.isf(0.5 / 100, parts) / parts
+    on = state.gamma > 0
+    assert 4 <= on.sum() <= 8 < np.count_nonzero(fit(problem, 600).state.gamma)
+    for i in range(100):
+        others = np.where(np.arange(100) == i, 0.0, state.gamma)
+        S = parts * s2 * np.eye(40) + (A * others) @ A.conj().T
+        s, q = (A[:, i].conj() @ np.linalg.solve(S, v) for v in (A[:, i], problem.data))
+        ratio = abs(q) ** 2 / s.real
+        assert (ratio >= level * 0.999) if on[i] else (ratio <= 1.01 * level)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_without_false_alarms_the_error_falls_and_the_noise_is_found(known):
+    plain, better, ratios = [], [], []
+    for seed in range(4):
+        problem, x = sparse(64, 128, 8, noise=0.05, seed=seed)
+        plain.append(nmse(fit(problem).x, x))
+        result = fit(problem if known else replace(problem, noise=None), false_alarms=0.5)
+        assert result.state.settled
+        better.append(nmse(result.x, x))
+        ratios.append((result.state.noise / 0.05) ** 2)
+    assert np.mean(better) < 0.65 * np.mean(plain)
+    assert min(ratios) > 0.6
+    assert max(ratios) < 1.5
+
+
+def test_noise_alone_brings_in_as_many_as_are_allowed():
+    rng = np.random.default_rng(0)
+    counts = {None: 0, 0.5: 0, 4.0: 0}
+    for _ in range(10):
+        problem = Problem(Matrix(rng.standard_normal((32, 50)) / 6), 0.1 * rng.standard_normal(32), noise=0.1)
+        for alarms in counts:
+            counts[alarms] += np.count_nonzero(fit(problem, 100, false_alarms=alarms).state.gamma)
+    assert counts[0.5] <= 10
+    assert 10 <= counts[4.0] <= 60
+    assert counts[None] > 100
+
+
+def test_of_equal_columns_one_is_left():
+    problem, x = sparse(40, 60, 4, noise=0.05)
+    A = problem.operator.matrix
+    twice = replace(problem, operator=Matrix(np.concatenate([A, A], axis=1)))
+    found = fit(twice, false_alarms=0.5)
+    assert nmse(found.x[:60] + found.x[60:], x) < 1e-2
+    assert np.count_nonzero(found.x) <= 6
+
+
 # -- units -----------------------------------------------------------------------------------------------
 
 
@@ -333,6 +402,9 @@ def test_high_and_low_signal_to_noise():
     result = fit(problem)
     assert nmse(result.x, x) < 1e-8
     assert (result.variance[x != 0] > 0).all()
+    absurd = fit(replace(problem, noise=1e-200))  # its square is 0 in double precision
+    assert np.isfinite(absurd.x).all()
+    assert np.isfinite(absurd.state.costs).all()
     buried = fit(sparse(noise=30.0)[0])
     assert (buried.variance >= 0).all()
     assert buried.objective <= buried.state.costs[0]
@@ -360,12 +432,23 @@ def test_bad_parameters():
             {"groups": np.ones(3)},
             "Sbl.groups must be a block length or an array of integer labels, got an array",
         ),
+        ({"groups": True}, "Sbl.groups must be a block length or an array of integer labels, got True."),
+        ({"false_alarms": 0.0}, "Sbl.false_alarms must be > 0"),
         ({"prune": 1.0}, "Sbl.prune must be < 1"),
         ({"tol": 0.0}, "Sbl.tol must be > 0"),
     ]:
         with pytest.raises(ParameterError) as caught:
             Sbl(**bad)
         assert text in str(caught.value)
+
+
+def test_solvers_with_labels_can_be_compared():
+    labels = np.arange(6)
+    assert Sbl(groups=labels) == Sbl(groups=labels.copy())
+    assert hash(Sbl(groups=labels)) == hash(Sbl(groups=labels.copy()))
+    assert Sbl(groups=labels) != Sbl(groups=labels.reshape(2, 3))
+    assert Sbl(groups=labels) != Sbl(groups=labels, joint=True)
+    assert Sbl() != Sbl(groups=labels)
 
 
 def test_bad_problems():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import array_api_strict
 import numpy as np
 import pytest
 from recon_sbl import CoefficientForm, DataForm, Direct
 from recon_sbl._data_form import slopes
+from recon_sbl._factor import Cholesky
 from recon_sbl._matrix_free import MatrixFree
 from recon_sbl.engines import LARGEST, cheapest, choose_engine, matrix_of
 from recon_sbl.kronecker.form import KroneckerForm
@@ -156,6 +158,15 @@ def test_large_operators_are_referred_to_cofem():
         CapabilityError, match="Sbl needs an operator of at most .* Use Cofem, which needs products only"
     ):
         matrix_of(recon.Problem(operator, np.ones(5000)), "Sbl")
+
+
+def test_a_factor_that_must_be_shifted_stays_on_its_device():
+    device = array_api_strict.Device("device1")  # arrays of two devices refuse to meet
+    A = np.ones((3, 3)) - 1e-16 * np.eye(3)
+    factor = Cholesky(array_api_strict.asarray(A, device=device))
+    assert factor.R.device == device
+    R = as_numpy(factor.R.to_device(array_api_strict.Device("CPU_DEVICE")))
+    np.testing.assert_allclose(R @ R.T, A, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", ["real", "complex"])

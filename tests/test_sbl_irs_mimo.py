@@ -11,7 +11,7 @@ from scipy.stats import norm as normal
 import recon
 from recon import Problem
 from recon.cli import main
-from recon.errors import ParameterError, ShapeError
+from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.testing import check_dataset
 
 
@@ -134,6 +134,20 @@ def test_bad_input_is_one_sentence():
         symbol_error_rate(H[0], H, 3.0)
     with pytest.raises(ParameterError, match="reference must be 'channel' or 'received', got 'best'"):
         symbol_error_rate(H, H, 3.0, "best")
+    for snr in (400.0, -400.0, np.nan, np.inf):
+        with pytest.raises(ParameterError, match="symbol_error_rate.snr must be -300 to 300 dB, got"):
+            symbol_error_rate(H, H, snr)
+        with pytest.raises(ParameterError, match="IrsMimo.snr must be"):
+            IrsMimo(snr=snr)
+    off = H.copy()
+    off[1] = 0.0
+    with pytest.raises(ArrayError, match=r"channel_nmse.truth must not be 0 in a pattern, got such a one\."):
+        channel_nmse(H, off)
+    off[1, 0, 0] = np.nan
+    with pytest.raises(ArrayError, match="Channels must be finite, got NaN or infinity"):
+        channel_nmse(off, H)
+    with pytest.raises(ArrayError, match="Channels must be finite, got NaN or infinity"):
+        symbol_error_rate(H, off, 3.0)
     with pytest.raises(
         ParameterError, match=r"IrsMimo.spread must be <= atoms = 4, got 5\. Give more atoms\."
     ):

@@ -130,6 +130,17 @@ def test_l1_form_rests_where_the_posterior_mean_is():
     assert result.variance.shape == (48,)
 
 
+@pytest.mark.parametrize("library", [np.asarray, torch.asarray])
+def test_l1_form_holds_in_single_precision_at_60_dB(library):
+    A, x, y = sparse(noise=1e-3)
+    problem = Problem(Matrix(A.astype(np.float32)), library(y.astype(np.float32)), noise=1e-3)
+    state = run(IterativelyReweighted(SblL1Rule()), problem, 15)
+    assert as_numpy(state.x).dtype == np.float32
+    assert np.sum((as_numpy(state.x) - x) ** 2) < 1e-4 * np.sum(x**2)
+    costs = np.array(state.costs)
+    assert np.diff(costs).max() <= 1e-4 * abs(costs[-1])
+
+
 def test_log_sum_is_reweighted_of_recon_proximal():
     A, _, y = sparse()
     problem = Problem(Matrix(A), y, L1(0.02))

@@ -1,7 +1,7 @@
 """Accuracy and calibration of Sbl on the seeded problems of ../shared/reference/gen_sbl.py, the tables of docs/sbl.md.
 
-    python tools/sbl.py accuracy [--seeds 5]      NMSE, F1, evidence cost and seconds against MNE and scikit-learn
-    python tools/sbl.py coverage [--seeds 50]     how many of the 90 % intervals hold the truth
+    python tools/sbl.py accuracy [--seeds 5] [--first 0]    NMSE, F1, cost and seconds against MNE and scikit-learn
+    python tools/sbl.py coverage [--seeds 50] [--first 0]   how many of the 90 % intervals hold the truth
 
 Peers are run where they are installed (mne, scikit-learn). Seconds are CPU seconds of one process.
 """
@@ -89,7 +89,7 @@ def ard(q: Any, group: int) -> tuple[np.ndarray, float]:
     return ARDRegression(fit_intercept=False).fit(q.A, q.Y[:, 0]).coef_[:, None], float("nan")
 
 
-def accuracy(seeds: int, cases: str) -> None:
+def accuracy(seeds: range, cases: str) -> None:
     """A row per method and case: means over the seeds."""
     gen = generator()
 
@@ -106,6 +106,8 @@ def accuracy(seeds: int, cases: str) -> None:
         "Sbl mackay, known": sbl(True, update="mackay"),
         "Sbl em, known": sbl(True, update="em"),
         "Sbl, learned (last column: s2 / true)": sbl(False),
+        "Sbl false_alarms=0.5, known": sbl(True, false_alarms=0.5),
+        "Sbl false_alarms=0.5, learned": sbl(False, false_alarms=0.5),
         "MNE mode 1": lambda q, group: gamma_map(q, group, 1),
         "MNE mode 2": lambda q, group: gamma_map(q, group, 2),
         "ARDRegression": ard,
@@ -116,7 +118,7 @@ def accuracy(seeds: int, cases: str) -> None:
             continue
         for name, method in methods.items():
             rows = []
-            for seed in range(seeds):
+            for seed in seeds:
                 q = gen.make(case, seed, snr)
                 started = time.process_time()
                 try:
@@ -132,24 +134,25 @@ def accuracy(seeds: int, cases: str) -> None:
                 )
 
 
-def coverage(seeds: int, cases: str) -> None:
+def coverage(seeds: range, cases: str) -> None:
     """Shares of entries whose 90 % interval mean +- 1.645 deviations holds the truth, in percent.
 
     The last column says by what the deviations must be multiplied, for 90 % of the true nonzeros that were found.
     """
     gen = generator()
     say(
-        f"{'case':10} {'noise':8} {'true support':>13} {'estimated':>10} {'all':>7} {'missed':>7} {'factor':>7}"
+        f"{'case':10} {'noise':8} {'alarms':>6} {'true support':>13} {'estimated':>10} {'all':>7} {'missed':>7} "
+        f"{'factor':>7}"
     )
     for case, snr, group in CASES:
         if case not in (cases or "gauss").split(","):
             continue
-        for known in (True, False):
+        for alarms, known in ((None, True), (None, False), (0.5, True), (0.5, False)):
             counts = SimpleNamespace(true=[], found=[], every=[], missed=[])
             errors: list[np.ndarray] = []
-            for seed in range(seeds):
+            for seed in seeds:
                 q = gen.make(case, seed, snr)
-                x, state = ours(q, group, known)
+                x, state = ours(q, group, known, false_alarms=alarms)
                 half = 1.6448536269514722 * np.sqrt(state.variance)[:, None]
                 inside = np.abs(x - q.X) <= half
                 active = state.gamma > 0
@@ -161,8 +164,9 @@ def coverage(seeds: int, cases: str) -> None:
                 counts.missed.append(1.0 - active[q.support].mean())
             shares = [100 * float(np.mean(v)) for v in vars(counts).values()]
             say(
-                f"{case + ' ' + str(snr):10} {'known' if known else 'learned':8} {shares[0]:13.1f} {shares[1]:10.1f} "
-                f"{shares[2]:7.1f} {shares[3]:7.1f} {np.quantile(np.concatenate(errors), 0.9):7.2f}",
+                f"{case + ' ' + str(snr):10} {'known' if known else 'learned':8} {alarms or '-':>6} "
+                f"{shares[0]:13.1f} {shares[1]:10.1f} {shares[2]:7.1f} {shares[3]:7.1f} "
+                f"{np.quantile(np.concatenate(errors), 0.9):7.2f}",
             )
 
 
@@ -171,11 +175,12 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["accuracy", "coverage"])
-    parser.add_argument("--seeds", type=int, default=0, help="how many, from 0")
+    parser.add_argument("--seeds", type=int, default=0, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--cases", default="", help="names, with commas")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     if given.what == "accuracy":
-        accuracy(given.seeds or 5, given.cases)
+        accuracy(range(given.first, given.first + (given.seeds or 5)), given.cases)
     else:
-        coverage(given.seeds or 50, given.cases)
+        coverage(range(given.first, given.first + (given.seeds or 50)), given.cases)

@@ -87,7 +87,8 @@ class Channel:
         xp = namespace(t)
         if self.squares is not None:
             precision = self.squares.H @ t
-            least = float(xp.finfo(t.dtype).eps) * xp.max(precision)  # columns that are 0 are told nothing
+            largest = xp.max(precision)  # columns that are 0 are told nothing
+            least = float(xp.finfo(t.dtype).eps) * xp.where(largest > 0, largest, xp.ones_like(largest))
             return 1.0 / xp.where(precision > least, precision, least + 0.0 * precision)
         if self.values is not None:
             precision = total(self.values**2 * t) / domain.size

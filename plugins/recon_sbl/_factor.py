@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.arrays import namespace
+from recon.arrays import device_of, namespace
 
 __all__ = ["Cholesky", "adjoint", "real_diagonal", "square"]
 
@@ -49,7 +49,7 @@ class Cholesky:
 
     def _lower(self, S: Any, shift: float) -> Any:
         if shift:
-            S = S + shift * self.xp.eye(S.shape[0], dtype=S.dtype)
+            S = S + shift * self.xp.eye(S.shape[0], dtype=S.dtype, device=device_of(S))
         if self.numpy:
             from scipy.linalg import cholesky
 

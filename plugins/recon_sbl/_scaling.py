@@ -23,6 +23,9 @@ from recon_sbl.engines import matrix_of
 
 __all__ = ["Model", "prepare"]
 
+_LEAST = 1e-32
+"""Least noise variance, in units of mean |y|^2: below it is the rounding of y itself in double precision."""
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -94,7 +97,8 @@ def prepare(problem: Problem, solver: str, groups: np.ndarray[Any, Any] | None =
     unit = norm(data) / math.sqrt(math.prod(data.shape))
     zero, unit = unit == 0.0, unit or 1.0
     constant = data.shape[0] * (constant + 2.0 * m * math.log(unit))
-    return Model(matrix, data / unit, None if s2 is None else s2 / unit**2, lengths, unit, constant, zero)
+    level = None if s2 is None else max((math.sqrt(s2) / unit) ** 2, _LEAST)
+    return Model(matrix, data / unit, level, lengths, unit, constant, zero)
 
 
 def _lengths(matrix: Array) -> Any:

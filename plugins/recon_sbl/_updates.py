@@ -78,7 +78,7 @@ def checked(groups: Any, owner: str) -> Any:
         found = np.array(as_numpy(groups))
     except Exception:
         found = np.zeros(0)
-    if found.dtype.kind not in "iub" or not found.size:
+    if found.dtype.kind not in "iub" or not found.ndim or not found.size:
         raise ParameterError(
             f"{owner}.groups must be a block length or an array of integer labels, got {short(groups)}."
         )

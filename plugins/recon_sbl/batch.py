@@ -8,14 +8,14 @@ known it comes first, see :mod:`recon_sbl._levels`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Gt, Interval
 
 from recon import Matrix, Problem
-from recon.arrays import Array, as_numpy, is_complex, namespace
+from recon.arrays import Array, as_numpy, device_of, is_complex, namespace
 from recon.errors import CapabilityError
 from recon.params import Doc
 from recon_sbl import _levels
@@ -25,6 +25,7 @@ from recon_sbl._factor import square
 from recon_sbl._noise import deviation, parts
 from recon_sbl._rectified import rectified
 from recon_sbl._scaling import Model, prepare
+from recon_sbl._sequential_atoms import critical_ratio
 from recon_sbl._state import SblSolver, SblState, check_model
 from recon_sbl._updates import checked, factor, labels, noise, pooled
 from recon_sbl.engines import Direct
@@ -33,7 +34,8 @@ __all__ = ["Sbl", "SblBatchState"]
 
 _LATE = 50  # iterations before s2 is first learned by the textbook updates: gamma must have settled by then
 _REVIVALS = 20  # rounds of bringing pruned entries back
-_WORTH = 1.01  # |a^H S^(-1) y|^2 over a^H S^(-1) a from which an entry is brought back
+_WORTH = 1.01  # |a^H S^(-1) y|^2 over t a^H S^(-1) a from which an entry is brought back
+_CALM = 1e-2  # change of gamma, relative, below which entries can be told from false alarms
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,9 @@ class Sbl(SblSolver):
 
     Minimises L(g) of the module's text from equal shares of the data's power. ``result.x`` is the posterior mean,
     ``result.variance`` diag(Sigma), the objective L. L has many local minima; at each of them at most as many entries
-    are active as there are data. L never rises under ``bounding`` and ``em`` while s2 is known. Any operator of
-    moderate size serves: its matrix is made once. Nothing depends on the units of the data or of the columns.
+    are active as there are data. L never rises under ``bounding`` and ``em`` while s2 is known (up to 120 dB in double
+    precision; beyond, rounding shows). Any operator of moderate size serves: its matrix is made once. Nothing depends
+    on the units of the data or of the columns.
 
     Per iteration 2 m^2 k + m^3 / 3 flops, or m k^2 + 2 k^3 / 3 once the k active entries are few; memory of
     2 m k + m^2, never k^2 where k > m.
@@ -96,6 +99,12 @@ class Sbl(SblSolver):
         to be high: 0.6 to 3 times the true s2, up to 8 times where the nonzeros are many for the data. ``"em"`` and
         ``"mackay"`` are the textbook updates, 50 iterations late. With fewer data than entries they fit the noise, and
         L itself prefers that: they are for tall matrices.
+    false_alarms
+        How many entries (or groups) noise alone may bring in. None is the textbook, where about every third entry of
+        pure noise stays. With a number entries must pass g_i > t Sigma_ii to stay, which at rest says |q_i|^2 > t s_i
+        in the terms of ``SequentialSbl``, t from the chi-square law of noise; pruned ones come back one by one, where
+        they pass it. Then L rises where entries are left out. s2, where it is learned, is the textbook's ("em")
+        once the false entries are gone. For images that are compressible rather than sparse take None.
     prune
         Entries whose expected power s_i = g_i ||a_i||^2 falls below this part of the noise variance, and of the largest
         s, are left out. Those whose return would lower L come back at the end.
@@ -125,6 +134,9 @@ class Sbl(SblSolver):
     learn_noise: Annotated[Literal["penalised", "em", "mackay"], Doc("how s2 is learned when not given")] = (
         "penalised"
     )
+    false_alarms: Annotated[
+        float | None, Gt(0), Doc("entries that noise alone brings in, None: the textbook")
+    ] = None
     prune: Annotated[float, Interval(ge=0, lt=1), Doc("leave out what falls below this part of s2")] = 1e-8
     tol: Annotated[float, Gt(0), Doc("relative change of gamma at which the method has ended")] = 1e-6
 
@@ -133,6 +145,16 @@ class Sbl(SblSolver):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "groups", checked(self.groups, "Sbl"))
+
+    def _identity(self) -> tuple[Any, ...]:
+        values = [getattr(self, field.name) for field in fields(self)]
+        return tuple((v.shape, tuple(v.reshape(-1))) if isinstance(v, np.ndarray) else v for v in values)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
 
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> SblBatchState:
         check_model(problem, "Sbl", joint=self.joint)
@@ -157,7 +179,13 @@ class Sbl(SblSolver):
         if state.searching:
             return self._next_level(problem, state, model, groups)
         s, change = self._update(state, model, groups, self.update)
-        level = self._learned(problem, state, model)
+        calm = self.false_alarms is not None and change < _CALM
+        if calm:
+            weak = self._weak(state, model, groups)
+            if weak is not None:
+                left = namespace(s).where(weak, namespace(s).zeros_like(s), s)
+                return self._posterior(problem, state, model, left, iteration=state.iteration + 1)
+        level = self._learned(problem, state, model, calm)
         quiet = change < self.tol and abs(level - state.level) <= self.tol * state.level
         if model.s2 is None and self.learn_noise != "penalised":
             quiet = quiet and state.iteration > _LATE
@@ -195,9 +223,13 @@ class Sbl(SblSolver):
         q2, z = slopes(model.matrix, model.data, gamma, state.level)
         scale = xp.where(model.lengths > 0, model.lengths, xp.ones_like(model.lengths)) ** 2
         q2, z = pooled(q2 / scale, groups), pooled(z / scale, groups)
-        back = (s == 0) & (q2 > _WORTH * z)
+        least = xp.asarray(_WORTH * self._bar(model, groups), dtype=z.dtype, device=device_of(z))
+        back = (s == 0) & (q2 > least * z)
         if not bool(xp.any(back)):
             return None
+        if self.false_alarms is not None:  # one at a time: what one explains the others need not
+            gain = xp.where(back, q2 / xp.where(back, z, xp.ones_like(z)), xp.zeros_like(z))
+            back = back & (gain >= xp.max(gain))
         state = replace(state, iteration=state.iteration + 1, revived=state.revived + 1)
         safe = xp.where(back, z, xp.ones_like(z))
         step = xp.where(back, (q2 - z) / safe**2, xp.zeros_like(z))  # least L, were the others to stay away
@@ -208,14 +240,38 @@ class Sbl(SblSolver):
             step = 0.25 * step
         return None
 
-    def _learned(self, problem: Problem, state: SblBatchState, model: Model) -> float:
-        """The next s2 by the textbook updates, late, where it is learned by them."""
-        if model.s2 is not None or self.learn_noise == "penalised" or state.iteration < _LATE:
+    def _bar(self, model: Model, groups: Any) -> np.ndarray[Any, Any]:
+        """t of every entry: |q|^2 / s that noise alone reaches in ``false_alarms`` entries or groups; 1 where None."""
+        n = model.matrix.shape[1]
+        sizes = np.ones(n, np.int64) if groups is None else np.bincount(groups)[groups]
+        count = n if groups is None else int(groups.max()) + 1
+        found = {
+            size: critical_ratio(count, size * model.data.shape[0], model.data, self.false_alarms)
+            for size in np.unique(sizes).tolist()
+        }
+        return np.array([found[size] for size in sizes.tolist()])
+
+    def _weak(self, state: SblBatchState, model: Model, groups: Any) -> Array | None:
+        """The weaker half of the active entries that do not pass g > t Sigma_ii; None where all do."""
+        taken = as_numpy(pooled(namespace(state.gamma).reshape(state.determined, (-1,)), groups))
+        active = as_numpy(state.gamma).reshape(-1) > 0
+        weak = np.flatnonzero(active & (taken < 1.0 - 1.0 / self._bar(model, groups)))
+        if not weak.size:
+            return None
+        # half: equal columns share their entry and may fail together, though one of them is needed
+        weakest = weak[np.argsort(taken[weak], kind="stable")][: max(1, weak.size // 2)]
+        of = np.arange(active.size) if groups is None else groups
+        return namespace(state.gamma).asarray(np.isin(of, of[weakest]), device=device_of(state.gamma))
+
+    def _learned(self, problem: Problem, state: SblBatchState, model: Model, calm: bool) -> float:
+        """The next s2 by the textbook updates: late, or after the search for a level once false entries are gone."""
+        rule = "em" if self.learn_noise == "penalised" else self.learn_noise
+        if model.s2 is not None or not (calm if rule != self.learn_noise else state.iteration >= _LATE):
             return state.level
         misfit = square(problem.operator @ state.x - problem.data)
         each = total(misfit) / (model.data.shape[0] * model.unit**2)
         count = model.data.shape[1]
-        level = noise(self.learn_noise, each, total(state.determined), count, state.level)
+        level = noise(rule, each, total(state.determined), count, state.level)
         return max(level, _levels.FLOOR)
 
     def _next_level(self, problem: Problem, state: SblBatchState, model: Model, groups: Any) -> SblBatchState:

@@ -64,9 +64,11 @@ def _known(name: str, m: int, n: int, k: int, level: float, snapshots: int = 1) 
     joint = snapshots > 1
     ours = _run(A, Y, Sbl(joint=joint), s2**0.5)
     mackay = _run(A, Y, Sbl(joint=joint, update="mackay"), s2**0.5)
-    result = ours()
+    strict = _run(A, Y, Sbl(joint=joint, false_alarms=0.5), s2**0.5)
+    result, other = ours(), strict()
     note = f"ours: {result.iterations} iterations, error {_error(result.x.reshape(-1, n).T, truth):.3e}"
-    peers = {"Sbl(update='mackay')": mackay}
+    note += f"; false_alarms: {other.iterations}, {_error(other.x.reshape(-1, n).T, truth):.3e}"
+    peers = {"Sbl(update='mackay')": mackay, "Sbl(false_alarms=0.5)": strict}
     if importlib.util.find_spec("mne") is not None:
         for mode in (1, 2):
             peer = _gamma_map(A, Y, s2, mode)

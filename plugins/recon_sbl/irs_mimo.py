@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from recon import Dataset, Kronecker, Matrix, Sample
 from recon.arrays import as_numpy
-from recon.errors import ParameterError, ShapeError
+from recon.errors import ArrayError, ParameterError, ShapeError
 from recon.params import Doc, Parameters
 
 __all__ = ["IrsMimo", "channel_nmse", "symbol_error_rate"]
 
-
+_LIMIT = 300  # dB: the precision of numbers
 _DRAWS = 100  # of pilots and of patterns, until all angles can be told
 
 
@@ -38,8 +38,8 @@ class IrsMimo(Parameters, Dataset):
     from -1 in steps of 2/18, 3 QPSK pilots, 6 reflection patterns of +-1/sqrt(256), path gains CN(0, 1): 288 data for
     5832 unknowns. Pilots and patterns are drawn anew for every sample (theirs are drawn once), so an average does not
     hang on one draw; and again while two angles would look alike (columns of a factor with a coherence above 0.99, or
-    one a tenth as long as the longest), up to 100 times: of 3 random QPSK pilots 2 draws in 100 cannot tell some
-    two angles at all, and about 23 are drawn again.
+    one a tenth as long as the longest), up to 100 times: of 3 random QPSK pilots 2 to 3 draws in 100 cannot
+    tell some two angles at all, and about 24 are drawn again.
 
     ``snr`` is the mean of |y|^2 over the noise variance E|n|^2, before noise is added. ``Sample.noise`` is, as
     everywhere in recon, the deviation of real and imaginary part each. ``notes["channel"]`` is the operator from x to
@@ -49,7 +49,7 @@ class IrsMimo(Parameters, Dataset):
     Parameters
     ----------
     snr
-        In dB.
+        In dB, -300 to 300.
     count
         How many samples there are. Sample i depends on ``seed`` and i alone; ``snr`` only scales its noise.
     seed
@@ -79,7 +79,9 @@ class IrsMimo(Parameters, Dataset):
     (6, 3, 16)
     """
 
-    snr: Annotated[float, Doc("mean of |y|^2 over the noise variance, in dB")] = 20.0
+    snr: Annotated[
+        float, Interval(ge=-_LIMIT, le=_LIMIT), Doc("mean of |y|^2 over the noise variance, in dB")
+    ] = 20.0
     count: Annotated[int, Ge(1), Doc("number of samples")] = 50
     seed: Annotated[int, Ge(0), Doc("seed of all draws")] = 0
     users: Annotated[int, Ge(1), Doc("antennas of the user")] = 6
@@ -179,8 +181,19 @@ def channel_nmse(estimate: Any, truth: Any) -> float:
     ----------
     estimate, truth
         Channels (patterns, user antennas, base antennas): ``sample.notes["channel"] @ x``.
+
+    Raises
+    ------
+    ArrayError
+        For NaN or infinity, or a true channel of 0.
+    ShapeError
+        For channels of other shapes.
     """
     H, G = _channels(estimate, truth)
+    if not np.any(G, axis=(1, 2)).all():
+        raise ArrayError(
+            "channel_nmse.truth must not be 0 in a pattern, got such a one. Leave that pattern out."
+        )
     errors = np.sum(np.abs(H - G) ** 2, axis=(1, 2)) / np.sum(np.abs(G) ** 2, axis=(1, 2))
     return float(np.mean(errors))
 
@@ -209,7 +222,9 @@ def symbol_error_rate(
     Raises
     ------
     ParameterError
-        For another reference.
+        For another reference, or an snr beyond 300 dB.
+    ArrayError
+        For NaN or infinity.
     ShapeError
         For channels of other shapes.
     """
@@ -218,6 +233,10 @@ def symbol_error_rate(
     if reference not in ("channel", "received"):
         raise ParameterError(
             f"symbol_error_rate.reference must be 'channel' or 'received', got {reference!r}. See its page."
+        )
+    if not abs(snr) <= _LIMIT:
+        raise ParameterError(
+            f"symbol_error_rate.snr must be -{_LIMIT} to {_LIMIT} dB, got {snr}. Give a decibel value."
         )
     H, G = _channels(estimate, truth)
     rates = []
@@ -242,4 +261,6 @@ def _channels(estimate: Any, truth: Any) -> tuple[Any, Any]:
             f"Channels must both have the shape (patterns, user antennas, base antennas), got {H.shape} and "
             f'{G.shape}. Write sample.notes["channel"] @ x.'
         )
+    if not (np.isfinite(H).all() and np.isfinite(G).all()):
+        raise ArrayError("Channels must be finite, got NaN or infinity. Look at the estimate.")
     return H.astype(np.complex128), G.astype(np.complex128)

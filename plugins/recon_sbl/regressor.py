@@ -52,8 +52,8 @@ class SBLRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     noise : float or None, default=None
         Known standard deviation of the noise; None learns it.
     prune : float, default=1e-8
-        Coefficients whose expected power falls below this part of the largest are 0. It takes the place of
-        ``threshold_lambda`` and has no unit.
+        Coefficients whose expected power falls below this part of the noise variance, and of the largest, are 0. It
+        takes the place of ``threshold_lambda`` and has no unit; ``"sequential"`` does not need it.
     fit_intercept : bool, default=True
         Whether columns and y are centred first.
     compute_score : bool, default=False

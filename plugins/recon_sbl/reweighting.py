@@ -154,8 +154,8 @@ class IterativelyReweighted(SblSolver):
     def _weights(self, problem: Problem, state: ReweightedState, model: Model | None) -> Array:
         weights = self.rule.weights(self._round(problem, state, model))
         xp = namespace(state.x)
-        least = 0.0 if self.rule.norm == 1 else math.ulp(0.0)  # l1 may leave an entry free
-        if tuple(weights.shape) != tuple(state.x.shape) or not bool(xp.all(weights >= least)):
+        good = weights >= 0 if self.rule.norm == 1 else weights > 0  # l1 may leave an entry free
+        if tuple(weights.shape) != tuple(state.x.shape) or not bool(xp.all(good)):
             raise ParameterError(
                 f"{type(self.rule).__name__}.weights must be > 0 and of shape {tuple(state.x.shape)}, got "
                 f"{short(weights)} with other entries. Add a small eps where the image can be 0."
@@ -239,8 +239,12 @@ class IterativelyReweighted(SblSolver):
         quick = isinstance(operator, Matrix) and not is_complex(data)
         solver = self.solver or (ActiveSet() if quick else Fista())
         once = Reweighted(solver, rounds=1, steps=self.steps, tol=self.inner_tol)
-        x = once.step(Problem(operator, data, L1(weights)), State(0, state.x)).x
-        xp, s2, cost = namespace(x), self._noise(problem)[1], math.nan
+        xp, s2, cost = namespace(state.x), self._noise(problem)[1], math.nan
+        start, penalty, single = state.x, weights, data.dtype == xp.float32
+        if quick and single:  # from 50 dB on the objective of the lasso is too small a part of |y|^2
+            start, data, penalty = (xp.astype(one, xp.float64) for one in (start, data, penalty))
+        x = once.step(Problem(operator, data, L1(penalty)), State(0, start)).x
+        x = xp.astype(x, state.x.dtype)
         on = weights > 0
         gamma = xp.where(on, s2 * xp.abs(x) / xp.where(on, weights, xp.ones_like(weights)), 0.0 * weights)
         new = replace(state, x=x, gamma=gamma)
@@ -280,13 +284,15 @@ def _posterior(
 
 def _leverage(model: Model, gamma: Array, s2: float) -> Array:
     """z_i = a_i^H S^(-1) a_i of all entries, in the units of the problem: 2 m^2 n flops."""
-    A, level = model.matrix, s2 / model.unit**2
-    xp = namespace(A)
+    xp, level = namespace(gamma), s2 / model.unit**2
+    double = xp.complex128 if is_complex(model.matrix) else xp.float64  # single holds no S of more than 30 dB
+    A = xp.astype(model.matrix, double, copy=False)
     flat = xp.reshape(gamma, (-1,)) / model.unit**2
     factor = Cholesky(
-        (A * xp.astype(flat, A.dtype)[None, :]) @ adjoint(A) + level * identity(xp, A.shape[0], A)
+        (A * xp.astype(flat, double)[None, :]) @ adjoint(A) + level * identity(xp, A.shape[0], A)
     )
-    return xp.reshape(xp.sum(square(factor.half(A)), axis=0), gamma.shape) / model.unit**2
+    z = xp.sum(square(factor.half(A)), axis=0) / model.unit**2
+    return xp.reshape(xp.astype(z, gamma.dtype, copy=False), gamma.shape)
 
 
 def _unit(problem: Problem, model: Model | None) -> Array:

@@ -44,14 +44,14 @@ def price(matrices: Matrices, count: int) -> list[float]:
 
 
 def suspects(matrices: Matrices, factors: Sequence[Any], share: float = 0.5) -> tuple[bool, ...]:
-    """Factors that keep more atoms than that share of the rows of their matrix, where it has more columns than rows.
+    """Factors that keep that share of atoms of the rows of their matrix, or more, where it has more columns than rows.
 
-    From half on a support is not unique, and a wrong one may fit as well: failed fits are found among these. As many
-    atoms as rows (a share just under 1) fit anything.
+    From half on a wrong support may fit as well: failed fits are found among these. As many atoms as rows (a share
+    of 1) fit anything.
     """
     kept = [np.count_nonzero(g) for g in factors]
     sizes = [A.shape for A in matrices]
-    return tuple(m < n and k > share * m for (m, n), k in zip(sizes, kept, strict=True))
+    return tuple(m < n and k >= share * m for (m, n), k in zip(sizes, kept, strict=True))
 
 
 def searched(

@@ -67,7 +67,7 @@ class Units:
             matrices = tuple(A / w for A, w in zip(matrices, lengths, strict=True))
         data = problem.data / size
         s2 = s2 if s2 is None else s2 / size**2
-        if s2 is not None and scaled:
+        if s2 is not None and scaled and rms > 0.0:
             s2 = max(s2, _LEAST)
         return cls(matrices, data, s2, lengths, size, rms == 0.0)
 

@@ -46,8 +46,9 @@ class Komp(Solver):
     An iteration adds at most one index to every factor, and fits all products of taken columns again. It ends when the
     residual is small, or no index is left that would lower it; then further iterations change nothing. Positions that
     would break a limit are not looked at, so a full factor does not end the search in the others (in the authors'
-    algorithm it does). Known weakness: with a small ``tol`` and many data it goes on into the noise; a known
-    ``Problem.noise`` is the better end.
+    algorithm it does). Known weakness: with a small ``tol`` and many data it goes on into the noise (so by
+    default at 20 dB where the noise is not known; ``result.provenance["remarks"]`` says so where a factor is full); a
+    known ``Problem.noise`` is the better end.
 
     Shapes: x (n_1, ..., n_d), y (m_1, ..., m_d), real or complex, no batch. Per iteration d products along an axis for
     the correlations and three for the fit, O(d N max m_i) for N unknowns, and a QR factorisation of each factor's taken
@@ -138,6 +139,21 @@ class Komp(Solver):
         place = int(xp.argmax(xp.reshape(xp.abs(correlation), (-1,))))
         where = np.unravel_index(place, tuple(correlation.shape))
         return [int(index[k]) for index, k in zip(open_, where, strict=True)]
+
+    def remarks(self, state: KompState) -> list[str]:
+        """Says so where the fit has as many columns of a factor as rows, fewer than there are."""
+        counts = [int(np.count_nonzero(as_numpy(mask))) for mask in state.taken]
+        rows = tuple(state.residual.shape)
+        full = [
+            k
+            for k, (mask, m) in enumerate(zip(state.taken, rows, strict=True))
+            if counts[k] == m < mask.shape[0] and m > 1
+        ]
+        return [
+            f"Komp took {counts[k]} columns of factors[{k}], as many as it has rows: the fit follows the noise. "
+            "Give Problem.noise, a larger tol, or most."
+            for k in full
+        ]
 
     @classmethod
     def example(cls) -> Problem:

@@ -37,7 +37,6 @@ MStep = Literal["svd", "am", "ksbl"]
 _OTHER: dict[str, MStep] = {"svd": "am", "am": "svd", "ksbl": "svd"}  # of a restart
 _PRUNE: dict[str, float] = {"svd": 1e-3, "am": 1e-2, "ksbl": 1e-2}
 _MILDER = 0.1  # pruning of a restart
-_STUCK = 0.99  # of the rows of a factor: as many atoms fit anything
 _LITTLE = 1e-2  # of the score: a sweep that gains less ends the search
 
 
@@ -120,7 +119,7 @@ class KroSbl(SblSolver):
         Price of an atom, in units of log M + log n_i; 0 leaves it to the evidence alone, and keeps small false atoms.
     restart
         Run EM again, with another M-step and less pruning, when a factor keeps as many atoms in the end as its matrix
-        has rows (without search: more than half as many); the fit of better score stays.
+        has rows (without search: half as many, or more); the fit of better score stays.
 
     Raises
     ------
@@ -153,7 +152,7 @@ class KroSbl(SblSolver):
     sweeps: Annotated[int, Gt(0), Doc("most iterations of the search")] = 30
     restart: Annotated[bool, Doc("run EM again when a factor keeps too many atoms")] = True
 
-    state_type = KroSblState  # type: ignore[assignment]
+    state_type = KroSblState
 
     @classmethod
     def published(cls, m_step: MStep = "svd") -> KroSbl:
@@ -173,10 +172,11 @@ class KroSbl(SblSolver):
         units = Units.of(problem, "KroSbl", self.scaled)
         per_factor(self.prune, units.matrices, "KroSbl.prune")  # raises
         none = tuple(0 for _ in units.matrices)
-        fields = self._fit(units, *units.start())
+        factors, s2 = units.start()
+        fields, empty = self._fit(units, factors, s2), not all(np.any(g) for g in factors)
         costs = (fields.pop("cost"),)
         return KroSblState(
-            iteration=0, costs=costs, settled=units.silent, stage=0, rounds=0, attempt=0, before=costs[0], first=(),
+            iteration=0, costs=costs, settled=empty, stage=0, rounds=0, attempt=0, before=costs[0], first=(),
             doubts=none, left=none, best=(), best_noise=0.0, best_score=0.0, **fields,
         )  # fmt: skip
 
@@ -270,7 +270,7 @@ class KroSbl(SblSolver):
 
     def _after_search(self, units: Units, state: KroSblState) -> KroSblState:
         """The end, or a restart; after a restart the better fit."""
-        stuck = suspects(units.matrices, units.inner(state.factors), _STUCK if self.search else 0.5)
+        stuck = suspects(units.matrices, units.inner(state.factors), 1.0 if self.search else 0.5)
         if state.attempt == 0 and self.restart and any(stuck):
             best = replace(state, best=state.factors, best_noise=state.noise, best_score=state.score)
             state = self._placed(units, best, *units.start())
@@ -292,7 +292,7 @@ class KroSbl(SblSolver):
         for k, count in enumerate(state.doubts):
             if count:
                 said.append(
-                    f"EM kept {count} atoms of factors[{k}], more than half the rows of its matrix, where a wrong "
+                    f"EM kept {count} atoms of factors[{k}], half the rows of its matrix or more, where a wrong "
                     "support may fit as well."
                     + (
                         " The search started there from single atoms too."
@@ -318,7 +318,7 @@ class KroSbl(SblSolver):
         for k, count in enumerate(state.left):
             if count:
                 said.append(
-                    f"In the end factors[{k}] keeps {count} atoms, more than half the rows of its matrix: another "
+                    f"In the end factors[{k}] keeps {count} atoms, half the rows of its matrix or more: another "
                     "support may fit these data as well. More rows along that axis would decide."
                 )
         return said

@@ -37,8 +37,11 @@ from recon_sbl.kronecker.m_steps import balanced, kronecker_change
 __all__ = ["PcKroSbl", "PcKroState"]
 
 _Part = Annotated[float, Interval(ge=0, lt=1)]
-_LEAST = 1e-10  # lowest s2 that is learned, in units of the mean square of the data
-_TINY = 1e-12  # lowest variance of a factor without blocks, in units of its largest: products must not divide by 0
+_LEAST = 1e-10  # lowest s2 that is learned or worked with, in units of the mean square of the data
+_FAINT = 1e-12  # power that gamma predicts, in units of the noise: below, nothing is left
+_TINY = (
+    1e-12  # lowest variance of a factor in an M-step, in units of its largest: products must not divide by 0
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class PcKroSbl(SblSolver):
     their lengths relative to each other. L can rise where blocks are coupled (the fit of h is no minimiser) or pruned,
     and with learned noise; else it does not.
 
-    Noise that is not known is learned by the EM rule: s2 <- (||y - A mu||^2 + s2 sum (1 - Sigma_ii / h_i)) / M.
+    Noise that is not known is learned by the EM rule: s2 <- (||y - A mu||^2 + s2 sum (1 - Sigma_ii / h_i)) / M. Noise
+    below 1e-5 of the data counts as 1e-5, as for ``KroSbl``.
 
     Shapes: x (n_1, ..., n_d), y (m_1, ..., m_d), real or complex, no batch. Cost per iteration: one small eigenproblem
     per factor and O(d N max n_i) on the N unknowns that are left, a few times that in the M-step; memory of about ten
@@ -142,8 +146,7 @@ class PcKroSbl(SblSolver):
             return replace(
                 work.fitted(problem, state, [0.0 * h for h in factors]), factors=none, settled=True
             )
-        powers = [np.sum(np.abs(A) ** 2 @ h) / len(A) for A, h in zip(work.matrices, factors, strict=True)]
-        factors[-1] = factors[-1] * (self.start / math.prod(powers))
+        factors[-1] = factors[-1] * (self.start / work.power(factors))
         return work.fitted(problem, state, balanced(factors))
 
     def step(self, problem: Problem, state: PcKroState) -> PcKroState:
@@ -151,6 +154,9 @@ class PcKroSbl(SblSolver):
             return replace(state, iteration=state.iteration + 1)
         work = _Normalised.of(problem)
         old = [as_numpy(h).astype(np.float64) for h in state.factors]
+        if norm(state.x) == 0.0 or work.power(old) < _FAINT * work.noise_of(problem, state):
+            state = replace(state, iteration=state.iteration + 1, settled=True)
+            return work.fitted(problem, state, [0.0 * h for h in old])
         kept = [np.flatnonzero(h) for h in old]
         moments = self._moments(state, old, kept, work.unit)
         couplings = [
@@ -191,7 +197,7 @@ class PcKroSbl(SblSolver):
 
     def _moments(self, state: PcKroState, old: Any, kept: Any, unit: float) -> tuple[Array, Array | None]:
         """What an M-step reads, where not pruned: |mu|^2 + Sigma and None, or |mu|^2 and z."""
-        power = sub_block(square(state.x) * unit**-2, kept)
+        power = sub_block(square(state.x * (1.0 / unit)), kept)
         spread = sub_block(state.variance * unit**-2, kept)
         if self.update == "em":
             return power + spread, None
@@ -224,7 +230,7 @@ class PcKroSbl(SblSolver):
         from scipy.optimize import nnls
 
         h = C @ nnls(C, target / size)[0]
-        return size * (h + self.floor * h.max())
+        return size * np.maximum(h + self.floor * h.max(), _TINY)
 
     @classmethod
     def example(cls) -> Problem:
@@ -252,6 +258,16 @@ class _Normalised:
         scaled = tuple(A / c for A, c in zip(matrices, levels, strict=True))
         return cls(scaled, level, level / math.prod(levels))
 
+    def power(self, factors: Sequence[Any]) -> float:
+        """Mean power of the data that these factors of gamma predict."""
+        return math.prod(
+            float(np.sum(np.abs(A) ** 2 @ h)) / len(A) for A, h in zip(self.matrices, factors, strict=True)
+        )
+
+    def noise_of(self, problem: Problem, state: PcKroState) -> float:
+        """s2 of a state."""
+        return max(parts(problem.data) * (state.noise / self.level) ** 2, _LEAST)
+
     def fitted(self, problem: Problem, state: PcKroState, factors: Sequence[Any]) -> PcKroState:
         """E-step: the posterior for these factors of gamma, in the units of the problem."""
         y = problem.data
@@ -261,7 +277,7 @@ class _Normalised:
         form = KroneckerForm.of(
             [A[:, i] for A, i in zip(self.matrices, kept, strict=True)], y * (1.0 / self.level)
         )
-        s2 = parts(y) * (state.noise / self.level) ** 2
+        s2 = self.noise_of(problem, state)
         posterior = form(tuple(h[i] for h, i in zip(hosts, kept, strict=True)), s2)
         shape = tuple(state.x.shape)
         return replace(

@@ -209,7 +209,8 @@ def rank_one(Y: Array) -> tuple[float, list[np.ndarray[Any, Any]]]:
     of the tensor with a vector along each axis.
     """
     xp, d = namespace(Y), Y.ndim
-    units = []
+    top = float(xp.max(xp.abs(Y)))
+    Y, units = Y * (1.0 / top), []  # squares in single precision
     for k in range(d):
         unfolded = xp.reshape(xp.moveaxis(Y, k, 0), (Y.shape[k], -1))
         gram = as_numpy(unfolded @ adjoint(unfolded))
@@ -227,7 +228,7 @@ def rank_one(Y: Array) -> tuple[float, list[np.ndarray[Any, Any]]]:
             units[k] = v / sigma
         if abs(sigma - before) <= tol * sigma:
             break
-    return sigma, [_contracted(Y, units, k) for k in range(d)]
+    return top * sigma, [top * _contracted(Y, units, k) for k in range(d)]
 
 
 def _contracted(Y: Array, units: Sequence[Any], k: int) -> np.ndarray[Any, Any]:
