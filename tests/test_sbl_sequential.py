@@ -167,6 +167,48 @@ def test_a_dictionary_by_its_gram_matrix_takes_the_same_actions():
     np.testing.assert_allclose(ends[0][1], ends[1][1], rtol=1e-8)
 
 
+def best_change(active, level, price):
+    """The change of one active entry that lowers F most: entry, fall of F, precision; as in the paper, by NumPy."""
+    d, alpha = active.variances, active.alpha
+    s, q = 1 / d - alpha, np.mean(np.abs(active.mu) ** 2, axis=1) / d**2
+    stays = q > level * s
+    new = np.where(stays, s * s / np.where(stays, q - s, 1.0), np.inf)
+    t = np.where(stays, q / s, 1.0)
+    falls = np.log1p(s / alpha) - q / (alpha + s) + price + np.where(stays, t - 1 - np.log(t) - price, 0.0)
+    k = int(falls.argmax())
+    return k, falls[k], new[k]
+
+
+@pytest.mark.parametrize("level", [1.0, 3.0])
+@pytest.mark.parametrize("complex_", [False, True])
+def test_compiled_re_estimates_are_the_best_changes_one_by_one(level, complex_):
+    rng = np.random.default_rng(4)
+    rows = rng.standard_normal((8, 30)) + (1j * rng.standard_normal((8, 30)) if complex_ else 0.0)
+    data = rows.T @ rng.uniform(1.0, 3.0, (8, 2)) + rng.standard_normal((30, 2))
+    arguments = np.arange(8), rng.uniform(0.1, 9.0, 8), rows.conj() @ rows.T, rows.conj() @ data, None, 1.0
+    fast, plain = Active(*arguments, 3), Active(*arguments, 3)
+    price, total, count = level - 1 - math.log(level), 0.0, 0
+    (kappas, columns, means), fall, k, gain, new = fast.improve(level, price, 1e-9, 50)
+    while True:
+        entry, least, to = best_change(plain, level, price)
+        if least <= 1e-9 or math.isinf(to):
+            break
+        kappa, column, mean = plain.change(entry, to)
+        assert kappas[count] == pytest.approx(kappa, rel=1e-8)
+        np.testing.assert_allclose(columns[count], column, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(means[count], mean, rtol=1e-8, atol=1e-12)
+        total, count = total + least, count + 1
+    assert count == len(kappas) > 8
+    assert fall == pytest.approx(total, rel=1e-10)
+    np.testing.assert_allclose(fast.sigma, plain.sigma, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(fast.mu, plain.mu, rtol=1e-10, atol=1e-13)
+    assert (k, math.isinf(new)) == (entry, math.isinf(to))
+    assert gain == pytest.approx(least, rel=1e-6, abs=1e-12)
+    assert Active(*(a[:0] for a in arguments[:2]), rows[:0] @ rows[:0].T, data[:0], None, 1.0, 3).improve(
+        level, price, 0.0, 5
+    )[1:] == (0.0, -1, 0.0, 0.0)
+
+
 @pytest.mark.parametrize("solver", [SequentialSbl(), SequentialSbl(false_alarms=None, batch=3)])
 def test_contract(solver):
     check_solver(solver)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from recon_sbl.amp import AmpSbl
     from recon_sbl.batch import Sbl
     from recon_sbl.blocks import Bsbl
+    from recon_sbl.budget import BudgetSbl
     from recon_sbl.cofem import Cofem
     from recon_sbl.engines import CoefficientForm, DataForm, Direct
     from recon_sbl.irs_mimo import IrsMimo, channel_nmse, symbol_error_rate
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOMES: dict[str, str] = {
     "AmpSbl": "amp",
     "Bsbl": "blocks",
+    "BudgetSbl": "budget",
     "CoefficientForm": "engines",
     "Cofem": "cofem",
     "DataForm": "engines",
@@ -56,6 +58,7 @@ _HOMES: dict[str, str] = {
 __all__ = [
     "AmpSbl",
     "Bsbl",
+    "BudgetSbl",
     "CoefficientForm",
     "Cofem",
     "DataForm",

@@ -109,6 +109,13 @@ _ENTRIES: list[Entry] = [
         cites=("Tipping and Faul, AISTATS (2003)",),
     ),
     Entry(
+        "solver",
+        "budget-sbl",
+        "recon_sbl.budget:BudgetSbl",
+        "Sparse Bayesian learning with a budget: millions of unknowns, by products, the end certified",
+        cites=("Tipping and Faul, AISTATS (2003)",),
+    ),
+    Entry(
         "bench",
         "sequential-sbl",
         "recon_sbl.bench_sequential:cases",

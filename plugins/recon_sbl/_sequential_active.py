@@ -24,7 +24,7 @@ import numpy as np
 
 from recon_sbl._factor import Cholesky, adjoint, square
 
-__all__ = ["Active", "Dictionary", "Search"]
+__all__ = ["Active", "Dictionary", "Search", "root"]
 
 _CHUNK = 64
 """Directions that are correlated with all columns at once."""
@@ -53,6 +53,15 @@ class Dictionary(Protocol):
     def residuals(self, active: Active) -> Any:
         """a_i^H (y - A mu): (snapshots, size)."""
         ...
+
+
+def root(sigma: Any) -> Any:
+    """R with Sigma = R R^H; what rounding has made negative counts as 0."""
+    try:
+        return Cholesky(sigma.copy()).R
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(sigma)
+        return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
 class Active:
@@ -134,27 +143,29 @@ class Active:
         From b (A_n^H y - A_n^H A_n mu) = a mu: ||y - A mu||^2 = ||y||^2 - mu^H (A_n^H y + a mu / b).
         """
         inner = np.sum((self.mu.conj() * (self.pull + self.alpha[:, None] * self.mu / self.beta)).real)
-        return max(energy - float(inner) / self._mu.shape[1], 0.0)
+        return float(max(energy - float(inner) / self._mu.shape[1], 0.0))
 
     def cost(self, rows: int, energy: float) -> float:
         """L per snapshot, right after the posterior was factored."""
         inner = float(np.sum((self.mu.conj() * self.pull).real)) / self._mu.shape[1]
         return self.logdet - rows * math.log(self.beta) + self.beta * max(energy - inner, 0.0)
 
-    def best(self, level: float, price: float) -> tuple[int, float, float]:
-        """The active entry whose change lowers F most, by how much, and its new precision (inf: delete it)."""
-        if not self.n:
-            return -1, 0.0, 0.0
-        d, alpha = self.variances, self.alpha
-        s = np.maximum(1.0 / d - alpha, 1e-300)
-        q = square(self.mu).mean(axis=1) / d**2
-        stays = q > level * s
-        new = np.where(stays, s * s / np.where(stays, q - s, 1.0), np.inf)
-        now = np.log1p(s / alpha) - q / (alpha + s) + price
-        ratio = np.where(stays, q / s, 1.0)
-        gains = now + np.where(stays, ratio - 1.0 - np.log(ratio) - price, 0.0)
-        k = int(gains.argmax())
-        return k, float(gains[k]), float(new[k])
+    def improve(
+        self, level: float, price: float, bar: float, most: int
+    ) -> tuple[Any, float, int, float, float]:
+        """Give active entries new precisions, best first, up to ``most``, while F falls by more than ``bar``.
+
+        Returns kappa, Sigma_k and mu_k before each change, the fall of F, and the best action that was not taken: the
+        entry (-1 where there is none), by how much it would lower F, and its new precision (inf: delete it).
+        """
+        from recon_sbl._sequential_numba import improve
+
+        kappas, kind = np.empty(most), self._mu.dtype
+        columns, means = np.empty((most, self.n), kind), np.empty((most, self._mu.shape[1]), kind)
+        taken, fall, k, gain, new = improve(
+            self._sigma, self._mu, self._alpha, self.n, level, price, bar, kappas, columns, means
+        )
+        return (kappas[:taken], columns[:taken], means[:taken]), fall, k, gain, new
 
     def change(self, k: int, new: float) -> tuple[float, Any, Any]:
         """Give entry k a new precision; kappa, Sigma_k before, mu_k before. It stays as a dead entry when inf."""
@@ -220,7 +231,9 @@ class Search:
         """Up to so many actions that lower F by more than tol each; whether none is left."""
         bar = math.inf  # fall of F above which active entries go first
         while self.actions < most:
-            k, gain, new = self.active.best(self.level, self.price)
+            k, gain, new = self._improve(max(tol, bar), most)
+            if self.actions == most:
+                break
             if gain <= max(tol, bar):
                 self.flush()
                 j, rise = self.candidate()
@@ -264,6 +277,17 @@ class Search:
         self.fall += size / s - 1.0 - math.log(size / s)
         self.actions += 1
 
+    def _improve(self, bar: float, most: int) -> tuple[int, float, float]:
+        """Re-estimates that lower F by more than the bar; then the best action on active entries that is left."""
+        room = min(most - self.actions, _CHUNK)
+        (kappas, columns, means), fall, k, gain, new = self.active.improve(self.level, self.price, bar, room)
+        if len(kappas):
+            directions = self.active.beta * self.atoms.combine(self.active, columns)
+            self.pending.extend(zip(kappas, directions, kappas[:, None] * means, strict=True))
+            self.fall += fall
+            self.actions += len(kappas)
+        return k, gain, new
+
     def _change(self, k: int, gain: float, new: float) -> None:
         active = self.active
         direction_of = self.atoms.combine
@@ -291,7 +315,7 @@ class Search:
         active, beta = self.active, self.active.beta
         self.S[...] = beta
         if active.n:
-            weights = beta * Cholesky(active.sigma.copy()).R.T
+            weights = beta * root(active.sigma).T
             for first in range(0, active.n, _CHUNK):
                 rows = self.atoms.combine(active, weights[first : first + _CHUNK])
                 self.S -= square(self.atoms.correlate(rows)).sum(axis=0)

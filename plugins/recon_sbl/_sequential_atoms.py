@@ -113,6 +113,11 @@ class Model:
         spec: Any = operator.codomain
         rows = rows if self.weights is None else self.weights * rows
         dtype = as_numpy(like[:0] if like.ndim else like).dtype
+        if isinstance(operator, Matrix) and isinstance(like, np.ndarray) and operator.matrix.dtype == dtype:
+            images = (
+                rows.astype(dtype, copy=False).conj() @ operator.matrix
+            ).conj()  # spares the checks of a product
+            return images.astype(self.y.dtype, copy=False)
         batch = from_numpy(rows.astype(dtype, copy=False).reshape(len(rows), *spec.shape), like)
         images = as_numpy(operator.H @ batch).reshape(len(rows), -1)
         return images.astype(self.y.dtype, copy=False)

@@ -81,7 +81,8 @@ class SequentialSbl(SblSolver):
 
     ``false_alarms`` sets t: the number of entries that noise alone would bring in, by the chi-square distribution of
     |q_i|^2 / s_i. None is the paper's t = 1, the local minimum of L itself, whose many small false entries cost a
-    factor of 2 to 3 of mean square error on sparse x. On data that are compressible rather than sparse take None.
+    factor of 2 to 3 of mean square error on sparse x (1.1 to 1.4 where neighbouring columns are alike). On data
+    that are compressible rather than sparse take None.
 
     Noise: ``Problem.noise`` known (arrays are whitened), or None. Then s2 starts at a tenth of the mean square of the
     data, is re-estimated by expectation maximisation when no action is left, and is held once it is steady. While it
@@ -94,7 +95,7 @@ class SequentialSbl(SblSolver):
     Cost per action: one product with A^H (O(M N) for a matrix; several changes of active entries share one) and
     n^2 + n M; about two actions per entry of the solution with the default, 3 to 8 with None. A step is up to ``batch``
     actions, then n^3 for a posterior computed anew. Memory: n columns, n^2, and ten arrays of N. Decisions are taken
-    on the host in double precision; products run where the data are. For N beyond 1e5 take ``Cofem``.
+    on the host in double precision; products run where the data are. For N beyond 1e5 take ``BudgetSbl``.
 
     Parameters
     ----------
