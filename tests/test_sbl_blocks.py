@@ -414,6 +414,31 @@ def test_data_of_zeros_give_zeros(solver, noise):
     assert np.isfinite(nothing.objective)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("solver", [Bsbl(4), Bsbl(3, overlap=True), TMsbl()], ids=name)
+def test_data_weaker_than_their_noise_switch_everything_off(solver, kind):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((6, 12)).astype(kind)
+    result = recon.solve(problem_of(A, (1e-3 * rng.standard_normal(6)).astype(kind), 0.1), solver, stop=500)
+    assert result.status is recon.Status.CONVERGED
+    assert not result.x.any()
+    assert not result.variance.any()
+    assert not result.hyperparameters["gamma"].any()
+    assert result.objective == pytest.approx(6 * np.log(0.01), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "solver", [Bsbl(4), Bsbl(4, update="em"), TMsbl(), TMsbl(update="em"), PcSbl()], ids=name
+)
+def test_single_data_of_extreme_units(solver):
+    A, _, y = blocky()
+    plain = run(solver, problem_of(A.astype(np.float32), y.astype(np.float32)), 20)
+    tiny = run(solver, problem_of((1e3 * A).astype(np.float32), (1e-12 * y).astype(np.float32), 0.05e-12), 20)
+    assert not plain.settled
+    assert not tiny.settled
+    assert np.abs(1e15 * tiny.x - plain.x).max() < 1e-2 * np.abs(plain.x).max()
+
+
 @pytest.mark.parametrize("solver", [Bsbl(4), TMsbl(), PcSbl()], ids=name)
 def test_data_without_noise_are_fitted_and_said_so(solver):
     A, X, _ = blocky(m=24, n=32)

@@ -441,6 +441,28 @@ def test_what_did_not_converge_is_used_and_said():
     assert "remarks" not in recon.solve(Cofem.example(), Cofem()).provenance
 
 
+@pytest.mark.parametrize("snr", [50, 80, 120])
+def test_little_noise(snr):
+    """The prior is heard only where E has eigenvalues of 1 / (1 + q): residuals must be far below those of the data."""
+    trial = make(0, snr, 2048, 512, 64, np.float64)
+    result = recon.solve(trial.problem, Cofem(), stop=100)
+    assert result.status is recon.Status.CONVERGED
+    assert nmse(result.x, trial.truth) < 0.5 * 10 ** (-snr / 10)
+    assert "remarks" not in result.provenance
+
+
+def test_less_noise_than_single_data_can_tell():
+    trial = make(0, 100, 1024, 256, 32)
+    result = recon.solve(trial.problem, Cofem(), stop=100)
+    assert result.status is recon.Status.CONVERGED
+    assert nmse(result.x, trial.truth) < 1e-7
+    (line,) = result.provenance["remarks"]
+    assert line.startswith("Problem.noise is too small for the digits of the data, so ")
+    assert "Single data allow noise down to 49 dB below them, double down to 136 dB." in line
+    level = np.sqrt(100 * np.finfo(np.float32).eps * np.mean(trial.problem.data**2))
+    assert result.hyperparameters["noise"] == pytest.approx(level, rel=1e-5)
+
+
 def test_refusals():
     A, _, Y, noise = case(snapshots=2)
     with pytest.raises(CapabilityError, match=r"Cofem fits one sample at a time, got batch axes \(2,\)"):

@@ -137,11 +137,21 @@ class MatrixFree:
             return image
 
         b = self._correlation * (root * (1.0 / s2))
-        # ||b||^2 is about the number of data times the ratio of signal to noise: where that is high, to the noise
-        fine = 0.01 * math.sqrt(members(self.operator.codomain)[0].size * snapshots)
+        # ||r||^2 ||E^(-1)|| bounds how far the sum of squares that v minimises is from its least: the prior speaks
+        # where eigenvalues of E are as small as 1 / (1 + q), so r must be smaller there for the prior to be heard
+        fine = 0.01 * math.sqrt(
+            members(self.operator.codomain)[0].size * snapshots / self._stiffness(q, z, memory)
+        )
         tol = [min(self.tol, fine / max(norm(b), fine))] * snapshots + [self.probe_tol] * z.shape[0]
         B = xp.concat([b, z], axis=0)
         return batched_cg(apply, B, self._start(root, z, memory), tol, self.most, traced=snapshots)
+
+    def _stiffness(self, q: Array, z: Array, memory: Any) -> float:
+        """About ||E^(-1)||: by how much it lengthened the last probes, or at first its bound for equal q."""
+        if memory is None:
+            return 1.0 + total(q) / math.prod(q.shape)
+        length = norm(z)
+        return max(1.0, norm(memory[0][self.data.shape[0] :, ...]) / length) if length > 0.0 else 1.0
 
     def _start(self, root: Array, z: Array, memory: Any) -> Array:
         """The last solutions, as they change with P^(1/2): v of means, and v - z of probes."""

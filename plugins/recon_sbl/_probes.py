@@ -173,7 +173,7 @@ def determined(moved: Array, z: Array, q: Array, pooled: bool, exact: bool, coun
 def _common(q: Array, goal: float, count: int) -> float:
     """k in (0, 1] with sum k q / (1 + k q) = goal, as near as it can be."""
     size = total(q)
-    if not size:
+    if not 0.0 < size < math.inf:
         return 1.0
     low, high = math.log(0.1 / (1.0 + size / count)), 0.0
     at = min(max(math.log(max(goal, 1e-30) / size), low), high)

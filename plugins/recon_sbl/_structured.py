@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from recon import Problem
-from recon.arrays import real_like
+from recon.arrays import namespace, real_like
 from recon_sbl import _levels
 from recon_sbl._correlation import FLOOR, Model
 from recon_sbl._noise import deviation, parts
 from recon_sbl._state import SblSolver, SblState
 
-__all__ = ["StructuredSolver", "StructuredState", "learned", "next_level", "nothing", "searches"]
+__all__ = [
+    "StructuredSolver",
+    "StructuredState",
+    "learned",
+    "next_level",
+    "nothing",
+    "pruned",
+    "relative_change",
+    "searches",
+]
 
 PATIENCE = 100  # iterations after which a level is judged even if it has not come to rest
 
@@ -87,6 +96,22 @@ def next_level(given: Model, state: S, change: float, determined: float, entries
     level, final = _levels.following(levels, scores)
     s2 = max(level, FLOOR) * given.power
     return replace(state, level=s2, since=0, searching=not final, levels=levels, scores=scores), True
+
+
+def relative_change(new: Any, old: Any) -> float:
+    """||new - old|| / ||old||; 0 where old is 0: all is switched off, and stays so."""
+    xp = namespace(old)
+    top = float(xp.max(xp.abs(old)))
+    if not top:
+        return 0.0
+    new, old = new / top, old / top  # squares of variances may be below single precision
+    return float(xp.linalg.vector_norm(new - old)) / float(xp.linalg.vector_norm(old))
+
+
+def pruned(g: Any, part: float, even: float) -> Any:
+    """g, and 0 where it is not above a part of the largest and of ``even``: for mere noise all g shrink for ever."""
+    xp = namespace(g)
+    return xp.where(g > part * max(float(xp.max(g)), even), g, xp.zeros_like(g))
 
 
 def nothing(problem: Problem, state: S, given: Model) -> S:

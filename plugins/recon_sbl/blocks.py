@@ -25,7 +25,16 @@ from recon_sbl._correlation import FLOOR, Model, best_ar1, model, restored
 from recon_sbl._layers import BlockPosterior, Layer, block_posterior, layers_by_label, layers_by_length
 from recon_sbl._noise import deviation
 from recon_sbl._state import check_model
-from recon_sbl._structured import StructuredSolver, StructuredState, learned, next_level, nothing, searches
+from recon_sbl._structured import (
+    StructuredSolver,
+    StructuredState,
+    learned,
+    next_level,
+    nothing,
+    pruned,
+    relative_change,
+    searches,
+)
 
 __all__ = ["Bsbl", "BsblState"]
 
@@ -165,9 +174,8 @@ class Bsbl(StructuredSolver):
         count, layers = self._layers(problem)
         lengths = _lengths(count, layers, state.scales)
         xp = namespace(state.scales)
-        scales = self._update(state, lengths)
-        change = float(xp.linalg.vector_norm(scales - state.scales))
-        change /= float(xp.linalg.vector_norm(state.scales))
+        scales = pruned(self._update(state, lengths), self.prune, self._start(given))
+        change = relative_change(scales, state.scales)
         determined = float(xp.sum(state.scales * state.spread / lengths))
         state, restart = next_level(given, state, change, determined, count)
         r, s2 = complex(*state.correlation), state.level
@@ -192,20 +200,25 @@ class Bsbl(StructuredSolver):
 
     def _even(self, problem: Problem, given: Model) -> Array:
         """Equal block variances that explain the power of the data."""
-        count, layers = self._layers(problem)
-        times = len(layers) if self.overlap else 1  # an entry lies in so many blocks
-        return from_numpy(np.full(count, given.even / times), problem.data, dtype=given.real)
+        count, _ = self._layers(problem)
+        return from_numpy(np.full(count, self._start(given)), problem.data, dtype=given.real)
+
+    def _start(self, given: Model) -> float:
+        length = (
+            min(self.blocks, given.A.shape[1] - self.blocks + 1) if self.overlap else 1
+        )  # an entry lies in so many
+        return given.even / length
 
     def _update(self, state: BsblState, lengths: Array) -> Array:
-        """The next block variances, pruned."""
+        """The next block variances."""
         xp, g = namespace(state.scales), state.scales
         if self.update == "bo":
             known = state.spread > 0
             ratio = state.signal / xp.where(known, state.spread, xp.ones_like(g))
             g = g * xp.sqrt(xp.where(known, ratio, xp.zeros_like(g)))
         else:
-            g = g + g**2 * (state.signal - state.spread) / lengths
-        return xp.where(g > self.prune * xp.max(g), g, xp.zeros_like(g))
+            g = g + g * (g * (state.signal - state.spread)) / lengths
+        return g
 
     def _correlated(self, found: BlockPosterior, r: complex) -> complex:
         """The r that fits the posterior best; that of before where no block has two entries."""

@@ -22,7 +22,15 @@ from recon_sbl._correlation import FLOOR, Model, model
 from recon_sbl._factor import square
 from recon_sbl._noise import deviation
 from recon_sbl._state import check_model
-from recon_sbl._structured import StructuredSolver, StructuredState, learned, next_level, nothing, searches
+from recon_sbl._structured import (
+    StructuredSolver,
+    StructuredState,
+    learned,
+    next_level,
+    nothing,
+    relative_change,
+    searches,
+)
 from recon_sbl.engines import Direct
 from recon_sbl.posterior import Posterior
 
@@ -115,8 +123,7 @@ class PcSbl(StructuredSolver):
         power = self._coupled(power)
         gamma = 1.0 / self._coupled(1.0 / (power + max(self.floor, FLOOR**2) * float(xp.max(power))))
         gamma = xp.where(gamma > self.prune * xp.max(gamma), gamma, xp.zeros_like(gamma))
-        old = state.gamma
-        change = float(xp.linalg.vector_norm(gamma - old)) / float(xp.linalg.vector_norm(old))
+        change = relative_change(gamma, state.gamma)
         state, restart = next_level(given, state, change, self._borders(state), given.A.shape[1])
         if restart:
             gamma = self._even(problem, given)

@@ -29,7 +29,16 @@ from recon_sbl._correlation import FLOOR, Model, ar1, best_scaled_ar1, model, mo
 from recon_sbl._factor import adjoint, square
 from recon_sbl._noise import deviation
 from recon_sbl._state import check_model
-from recon_sbl._structured import StructuredSolver, StructuredState, learned, next_level, nothing, searches
+from recon_sbl._structured import (
+    StructuredSolver,
+    StructuredState,
+    learned,
+    next_level,
+    nothing,
+    pruned,
+    relative_change,
+    searches,
+)
 
 __all__ = ["TMsbl", "TMsblState"]
 
@@ -160,9 +169,9 @@ class TMsbl(StructuredSolver):
             ratio = state.signal / xp.where(known, state.spread, xp.ones_like(old))
             gamma = old * xp.sqrt(xp.where(known, ratio, xp.zeros_like(old)))
         else:
-            gamma = old + old**2 * (state.signal - state.spread) / given.count
-        gamma = xp.where(gamma > self.prune * xp.max(gamma), gamma, xp.zeros_like(gamma))
-        change = float(xp.linalg.vector_norm(gamma - old)) / float(xp.linalg.vector_norm(old))
+            gamma = old + old * (old * (state.signal - state.spread)) / given.count
+        gamma = pruned(gamma, self.prune, given.even)
+        change = relative_change(gamma, old)
         determined = float(xp.sum(old * state.spread)) / given.count
         state, restart = next_level(given, state, change, determined, old.shape[0])
         if restart:
@@ -180,7 +189,10 @@ class TMsbl(StructuredSolver):
         def double(values: Any) -> Any:  # S squares the range of A
             return xp.astype(values, xp.complex128 if is_complex(values) else xp.float64, copy=False)
 
-        index = xp.asarray(np.flatnonzero(as_numpy(gamma) > 0), device=device_of(gamma))
+        active = np.flatnonzero(as_numpy(gamma) > 0)
+        if not active.size:
+            active = np.zeros(1, int)  # one that is off spares the case of none
+        index = xp.asarray(active, device=device_of(gamma))
         A, g = double(xp.take(given.A, index, axis=1)), double(xp.take(gamma, index, axis=0))
         F = A * xp.astype(xp.sqrt(g), A.dtype, copy=False)
         e, Q = xp.linalg.eigh(F @ adjoint(F))

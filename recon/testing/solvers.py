@@ -182,7 +182,10 @@ def _check_init(solver: Solver, problem: Problem) -> State:
 
 def _check_step(solver: Solver, problem: Problem, state: State) -> None:
     for iteration in (1, 2, 3):
-        parts = {"the data": problem.data, "the noise": problem.noise}  # a state may have fields of these names
+        parts = {
+            "the data": problem.data,
+            "the noise": problem.noise,
+        }  # a state may have fields of these names
         guard = Guard(**parts, **_arrays(state))
         after = solver.step(problem, state)
         guard.check(solver, "step")
