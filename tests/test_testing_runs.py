@@ -397,7 +397,10 @@ def test_check_plugin_by_name(monkeypatch):
         registry.reload()
 
 
-@pytest.mark.parametrize("package", ["recon", "recon_operators", "recon_proximal", "recon_datasets"])
+PACKAGES = ["operators", "proximal", "datasets", "wavelets", "sbl", "unmixing"]
+
+
+@pytest.mark.parametrize("package", ["recon", *(f"recon_{name}" for name in PACKAGES)])
 def test_our_own_entries_keep_the_contract(package):
     found = list(importlib.import_module(f"{package}._hooks").recon_entries())
     outcome = check_plugin(found)
