@@ -165,6 +165,34 @@ def test_simplices_in_as_many_dimensions_as_they_need_are_solved():
     assert pixelwise.kkt(*outside, pixelwise.exact(*outside, 1.0), 1.0) < 1e-9
 
 
+@pytest.mark.parametrize("total", [None, 1.0])
+def test_starts_that_are_far_off_and_a_pixel_of_no_data_spoil_nothing(total):
+    rng = np.random.default_rng(3)
+    spectra = rng.random((5, 20))
+    Y = (rng.dirichlet(np.ones(5), 60) @ spectra + 0.1 * rng.standard_normal((60, 20))) * (
+        1e-8 if total is None else 1
+    )
+    G, C = spectra @ spectra.T, Y @ spectra.T
+    right = pixelwise.exact(G, C, total)
+    assert pixelwise.kkt(G, C, right, total) < 1e-12
+    far = pixelwise.exact(G, C, total, 1e6 * rng.random((60, 5)) * (rng.random((60, 5)) < 0.5))
+    assert far.min() >= 0.0
+    assert np.abs(far - right).max() < 1e-10 * right.max()
+    C[0] = 1e34 * spectra.sum(1)  # a number that stands for none
+    spoiled = pixelwise.exact(G, C, total)
+    assert np.abs(spoiled - right)[1:].max() < 1e-10 * right.max()
+    if total is not None:
+        assert np.abs(spoiled[0] - np.eye(5)[np.argmax(C[0])]).max() < 1e-8
+
+
+def test_whole_numbers_whose_optimum_lies_in_a_corner_stay_nonnegative():
+    spectra = np.array([[2.0, 2, 1], [0, 2, 1], [2, 2, 2], [0, 0, 0]])
+    start = np.array([[22.87547817, 0.0, 19.1106084, 0.0]])
+    found = pixelwise.exact(spectra @ spectra.T, np.ones((1, 3)) @ spectra.T, None, start)
+    assert found.min() >= 0.0
+    assert np.abs(found @ spectra - 1.0).max() < 1e-12
+
+
 def test_all_zero_pixels_and_all_zero_scenes():
     cube = CUBE.copy()
     cube[0, 0] = 0.0
@@ -273,6 +301,25 @@ def test_the_robust_loss_never_rises_and_forgets_bad_bands(loss):
     assert np.abs(result.x - TRUTH).mean() < 0.4 * plain
     weights = result.hyperparameters["weights"]
     assert max(weights[4], weights[20]) < 0.2 * np.median(weights)
+
+
+@pytest.mark.parametrize("loss", [BandL21(), BandLog()])
+def test_the_robust_loss_never_rises_where_bands_are_fitted_exactly(loss):
+    for seed in range(20):  # few pixels: some bands have no residual left
+        rng = np.random.default_rng(seed)
+        spectra = rng.random((4, 7))
+        data = rng.dirichlet(np.ones(4), 3) @ spectra + 1e-3 * rng.standard_normal((3, 7))
+        problem, solver = Problem(Mixing(spectra), data, NonNegative(), loss), RobustAbundances(tol=0.0)
+        state, values = solver.init(problem), []
+        for _ in range(15):
+            state = solver.step(problem, state)
+            values.append(state.value)
+            reached = loss.value(problem.operator @ state.x, data)
+            assert reached == pytest.approx(state.value, rel=1e-9)
+        assert max(np.diff(values)) <= 0.0
+        if type(loss) is BandL21:  # the weights of a start are its own
+            again = solver.init(problem, x0=state.x)
+            assert solver.step(problem, again).value <= state.value * (1.0 + 1e-6)
 
 
 def test_the_l21_minimum_is_the_global_one():

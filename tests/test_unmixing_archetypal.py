@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recon_unmixing import Cube, mixedness
 from recon_unmixing._archetypal import Descent, differences, furthest_sum, log_volume, mixtures
 from recon_unmixing.archetypal import archetypal_analysis, normalise_pixels
 from recon_unmixing.scenes import free_scale_abundances, score_scene, spectral_angles
@@ -178,6 +179,27 @@ def test_seeds_layouts_and_scale():
         assert scaled.volume == pytest.approx(one.volume, rel=1e-8)
 
 
+def test_a_cube_gives_maps_and_full_spectra():
+    Y, _, _ = scene(pixels=60)
+    values, mask, bands = np.insert(Y, 5, np.nan, axis=1).reshape(6, 10, -1), np.ones((6, 10), bool), None
+    bands, mask[1, 3] = np.arange(values.shape[-1]) != 5, False
+    cube = Cube(values, bands=bands, mask=mask)
+    found = archetypal_analysis(cube, 3, restarts=4, iterations=5, normalise=True)
+    plain = archetypal_analysis(cube.spectra, 3, restarts=4, iterations=5, normalise=True)
+    np.testing.assert_array_equal(found.abundances[mask], plain.abundances)
+    np.testing.assert_array_equal(found.endmembers[:, bands], plain.endmembers)
+    assert np.isnan(found.endmembers[:, 5]).all()
+    for whole, part in ((found.pixel_weights, plain.pixel_weights), (found.scale, plain.scale)):
+        np.testing.assert_array_equal(whole[mask], part)
+        assert np.isnan(whole[1, 3])
+    assert np.isnan(found.abundances[1, 3]).all()
+    for spectrum, mixture in zip(
+        found.endmembers[:, bands], found.mixtures, strict=True
+    ):  # of the flat image
+        pixels = normalise_pixels(values.reshape(60, -1)[mixture.pixels][:, bands])[0]
+        assert np.abs(mixture.shares @ pixels - spectrum).max() < 1e-9
+
+
 def test_normalised_pixels():
     Y, E, A = scene()
     shade = np.random.default_rng(8).uniform(0.3, 1.0, len(Y))
@@ -208,7 +230,7 @@ def test_exact_and_degenerate_data():
 def test_bad_input_is_said():
     Y, E, A = scene(pixels=30)
     with pytest.raises(
-        ParameterError, match=r"archetypal_analysis\.n must be at least 1 .* 30 pixels, got 31\."
+        ParameterError, match=r"archetypal_analysis\.n must be an integer, at least 1 .* 30 pixels, got 31\."
     ):
         archetypal_analysis(Y, 31)
     for name, value in (("loss", "l1"), ("bands", "all"), ("volume", -1.0), ("restarts", 0)):
@@ -227,6 +249,15 @@ def test_bad_input_is_said():
         normalise_pixels(broken)
     with pytest.raises(ArrayError, match="zero in all bands"):
         archetypal_analysis(broken, 3, normalise=True)
+    with pytest.raises(ArrayError, match="must have a last axis of bands, got one number"):
+        normalise_pixels(1.0)
+    for call in (normalise_pixels, mixedness, lambda A: spectral_angles(A, E)):
+        with pytest.raises(ArrayError, match=r"must hold real numbers, got complex128\."):
+            call(Y + 0j)
+    with pytest.raises(
+        ArrayError, match=r"cube must hold numbers from 1e-100 to 1e100, got .*e\+149\. Change"
+    ):
+        archetypal_analysis(Y * 1e150, 3)
     with pytest.raises(ShapeError, match=r"spectral_angles\.second must have the bands"):
         spectral_angles(E, E[:, 1:])
     with pytest.raises(
@@ -272,6 +303,6 @@ def test_real_scenes(name, normalise, limits):
     found = archetypal_analysis(Y, 3, seed=0, normalise=normalise)
     score = score_scene(found.endmembers, found.abundances, Y, E, A)
     assert np.all(np.diff(found.objective) <= 0.0)
-    assert (score.sad, score.rmse, score.free_rmse) < limits
+    assert score.sad < limits[0]
     assert score.rmse < limits[1]
     assert score.free_rmse < limits[2]

@@ -225,7 +225,8 @@ def test_seeds_and_layouts(method):
     one = method(Y, MEMBERS, 3, iterations=10, **options)
     turned = method(Y.reshape(-1, BANDS).T, MEMBERS, 3, iterations=10, layout="bands_first", **options)
     np.testing.assert_allclose(turned.abundances, one.abundances.reshape(-1, MEMBERS).T, atol=1e-9)
-    np.testing.assert_allclose(turned.endmembers, one.endmembers, atol=1e-9)
+    np.testing.assert_allclose(turned.endmembers.T, one.endmembers, atol=1e-9)
+    assert len(turned.plot().axes[0].lines) == MEMBERS
 
 
 @pytest.mark.parametrize("method", ALL)
@@ -246,8 +247,9 @@ def test_a_cube_keeps_its_mask_and_bands(method):
 
 def test_collaborative_nmf_lets_idle_endmembers_vanish():
     Y = scene()[0]
-    found = collaborative_nmf(Y, 6)
-    assert len(found.endmembers) == MEMBERS
+    for seed in range(3):
+        found = collaborative_nmf(Y, 6, seed)
+        assert len(found.endmembers) == MEMBERS
     assert found.abundances.shape == (SIDE, SIDE, MEMBERS)
     assert len(collaborative_nmf(Y, 6, group=0.0).endmembers) == 6
 
@@ -343,6 +345,13 @@ def test_bad_input_is_told_in_one_sentence(method):
             guided_unmixing,
             {"method": "fast"},
             "guided_unmixing.method must be 'accelerated' or 'multiplicative'",
+        ),
+        (guided_unmixing, {"seed": -1}, "guided_unmixing.seed must be an integer >= 0, got -1"),
+        (nmf, {"tol": math.nan}, "nmf.tol must be a number >= 0, got nan"),
+        (
+            collaborative_nmf,
+            {"iterations": 2.5},
+            "collaborative_nmf.iterations must be an integer >= 0, got 2.5",
         ),
         (guided_unmixing, {"repair": 0.5}, "guided_unmixing.repair must be above 1"),
     ],

@@ -189,8 +189,13 @@ def test_exact_mixtures_are_unmixed(loss, constraint):
 
 
 def test_layouts_are_said():
-    flat = unmix(SCENE.reshape(-1, 25).T, E.T, layout="bands_first").abundances
+    found = unmix(SCENE.reshape(-1, 25).T, E.T, layout="bands_first")
+    flat = found.abundances
     assert flat.shape == (3, 35)
+    assert (found.endmembers == E.T).all()
+    assert [len(line.get_xdata()) for line in found.plot().axes[0].lines] == [25, 25, 25]
+    with pytest.raises(ParameterError, match=r"unmix\.cube is a Cube, whose bands are last"):
+        unmix(Cube(SCENE), E.T, layout="bands_first")
     assert np.abs(flat - TRUTH.reshape(-1, 3).T).max() < 1e-8
     assert unmix(SCENE.reshape(-1, 25), E).abundances.shape == (35, 3)
 

@@ -124,7 +124,7 @@ def test_degenerate_scenes_give_finite_spectra(method):
         ({"n": 7}, ParameterError, "extract_endmembers.n must be an integer from 2 to the 6"),
         ({"n": 2.0}, ParameterError, "extract_endmembers.n must be an integer"),
         ({"method": "pca"}, ParameterError, "extract_endmembers.method must be 'vca', 'nfindr'"),
-        ({"restarts": 0}, ParameterError, "extract_endmembers.restarts must be >= 1, got 0."),
+        ({"restarts": 0}, ParameterError, "extract_endmembers.restarts must be an integer >= 1, got 0."),
         (
             {"layout": "matrix"},
             ParameterError,
@@ -145,6 +145,12 @@ def test_bad_input_is_one_sentence(change, error, text):
     arguments = {"cube": scene(3, 6)[1], "n": 3, **change}
     with pytest.raises(error, match=text):
         extract_endmembers(**arguments)
+
+
+def test_scenes_of_one_spectrum_or_none():
+    assert count_endmembers(np.zeros((30, 5))) == 0
+    flat = np.full((30, 5), 0.5)
+    assert np.abs(extract_endmembers(flat, 3, method="minvol") - 0.5).max() < 1e-12
 
 
 def test_counting_needs_more_pixels_than_bands():

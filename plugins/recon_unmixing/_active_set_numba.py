@@ -80,11 +80,13 @@ def _drop(R: Any, k: int, G: Any, P: Any, inside: Any, place: int) -> int:
 
 @numba.njit(cache=True)
 def _minimiser(R: Any, k: int, c: Any, P: Any, total: float, work: Any, z: Any, ones: Any) -> float:
-    """z = the minimiser on P with its signs free; nu."""
+    """z = the minimiser on P with its signs free; nu. With a total, c less a constant: large c would hide the sum."""
+    summed = not np.isnan(total)
+    base = c[P[0]] if summed else 0.0
     for a in range(k):
-        work[a] = c[P[a]]
+        work[a] = c[P[a]] - base
     _solve(R, k, work, z)
-    if np.isnan(total):
+    if not summed:
         return 0.0
     for a in range(k):
         work[a] = 1.0
@@ -96,7 +98,7 @@ def _minimiser(R: Any, k: int, c: Any, P: Any, total: float, work: Any, z: Any, 
     nu = above / below
     for a in range(k):
         z[a] -= nu * ones[a]
-    return float(nu)
+    return float(nu + base)
 
 
 @numba.njit(cache=True)
@@ -107,10 +109,10 @@ def _towards(x: Any, z: Any, k: int, P: Any) -> int:
         if z[a] <= 0.0:
             before = x[P[a]]
             share = before / (before - z[a]) if before > z[a] else 0.0
-            if share < reach:
+            if first < 0 or share < reach:  # a share may round to 1, and still must leave
                 reach, first = share, a
-    for a in range(k):
-        x[P[a]] += reach * (z[a] - x[P[a]])
+    for a in range(k):  # z itself at the end: a start may be far off
+        x[P[a]] = z[a] if first < 0 else max(x[P[a]] + reach * (z[a] - x[P[a]]), 0.0)
     if first >= 0:
         x[P[first]] = 0.0
     return first
@@ -238,7 +240,7 @@ def _pixel(
 
 
 @numba.njit(cache=True)
-def _solve_range(G: Any, C: Any, X: Any, total: float, tol: float, start: int, stop: int) -> int:
+def _solve_range(G: Any, C: Any, X: Any, total: float, tol: Any, start: int, stop: int) -> int:
     """Pixels start to stop; how many ran out of work."""
     m = C.shape[1]
     R = np.empty((m + 1, m + 1))
@@ -249,13 +251,13 @@ def _solve_range(G: Any, C: Any, X: Any, total: float, tol: float, start: int, s
         buffers[6, i] = 1.0 / max(np.sqrt(G[i, i]), 1e-300)
     lost = 0
     for n in range(start, stop):
-        if _pixel(G, C[n], X[n], total, tol, R, P, inside, buffers) < 0:
+        if _pixel(G, C[n], X[n], total, tol[n], R, P, inside, buffers) < 0:
             lost += 1
     return lost
 
 
 @numba.njit(cache=True, parallel=True)
-def _solve_blocks(G: Any, C: Any, X: Any, total: float, tol: float, blocks: int) -> int:
+def _solve_blocks(G: Any, C: Any, X: Any, total: float, tol: Any, blocks: int) -> int:
     N = C.shape[0]
     lost = np.zeros(blocks, np.int64)
     for block in numba.prange(blocks):
@@ -263,7 +265,7 @@ def _solve_blocks(G: Any, C: Any, X: Any, total: float, tol: float, blocks: int)
     return int(lost.sum())
 
 
-def solve_pixels(G: Any, C: Any, X: Any, total: float, tol: float) -> int:
+def solve_pixels(G: Any, C: Any, X: Any, total: float, tol: Any) -> int:
     """Solve every row of C (N, m) from the start X (N, m), in place; how many ran out of work (0 but for overflow).
 
     Parameters
@@ -273,7 +275,7 @@ def solve_pixels(G: Any, C: Any, X: Any, total: float, tol: float) -> int:
     total
         What a pixel sums to; NaN without that constraint.
     tol
-        Bound of c_j - G_jP x_P - nu outside P, over sqrt(G_jj).
+        (N,): per pixel the bound of c_j - G_jP x_P - nu outside P, over sqrt(G_jj).
     """
     if C.size < _SMALL:  # waking threads would take longer
         return int(_solve_range(G, C, X, total, tol, 0, len(C)))

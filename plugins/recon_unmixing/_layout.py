@@ -13,7 +13,7 @@ import numpy as np
 from recon.arrays import as_numpy
 from recon.errors import ArrayError, ParameterError, ShapeError
 
-__all__ = ["Layout", "as_rows", "spectra_in", "spectra_out"]
+__all__ = ["Layout", "as_rows", "check_run", "real_array", "spectra_in", "spectra_out"]
 
 Layout = Literal["cube", "bands_first"]
 
@@ -28,10 +28,12 @@ def as_rows(data: Any, layout: Layout, owner: str) -> np.ndarray[Any, Any]:
     """
     check_layout(layout, owner.split(".")[0])
     if hasattr(data, "spectra"):
-        return np.asarray(data.spectra, dtype=np.float64)
-    values = as_numpy(data)
-    if values.dtype.kind not in "fiu":
-        raise ArrayError(f"{owner} must hold real numbers, got {values.dtype}.")
+        if layout == "bands_first":
+            raise ParameterError(
+                f"{owner} is a Cube, whose bands are last, got layout 'bands_first'. Leave it out."
+            )
+        return _of_ordinary_size(np.asarray(data.spectra, dtype=np.float64), owner)
+    values = real_array(data, owner)
     if layout == "bands_first":
         if values.ndim != 2:
             raise ShapeError(
@@ -48,6 +50,24 @@ def as_rows(data: Any, layout: Layout, owner: str) -> np.ndarray[Any, Any]:
         raise ArrayError(
             f"{owner} must be finite, got NaN or infinity in {bad} of {len(rows)} pixels. "
             "Mask them: Cube(values, mask=...), or set them to 0."
+        )
+    return _of_ordinary_size(rows, owner)
+
+
+def real_array(values: Any, owner: str) -> np.ndarray[Any, Any]:
+    """As NumPy array of real numbers, or an ArrayError."""
+    found = as_numpy(values)
+    if found.dtype.kind not in "fiu":
+        raise ArrayError(f"{owner} must hold real numbers, got {found.dtype}.")
+    return found
+
+
+def _of_ordinary_size(rows: Any, owner: str) -> Any:
+    """The rows, where their squares neither overflow nor vanish."""
+    largest = max(float(rows.max()), -float(rows.min()))
+    if largest > 1e100 or 0.0 < largest < 1e-100:
+        raise ArrayError(
+            f"{owner} must hold numbers from 1e-100 to 1e100, got {largest:.3g}. Change the units."
         )
     return rows
 
@@ -77,3 +97,14 @@ def check_layout(layout: Any, owner: str) -> None:
     """Refuse an unknown layout."""
     if layout not in ("cube", "bands_first"):
         raise ParameterError(f"{owner}.layout must be 'cube' or 'bands_first', got {layout!r}.")
+
+
+def check_run(owner: str, seed: Any, tol: Any = 0.0, **counts: tuple[Any, int]) -> None:
+    """Refuse a seed, a tolerance, or counts (value, least value) that no run can have."""
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ParameterError(f"{owner}.seed must be an integer >= 0, got {seed!r}.")
+    if isinstance(tol, bool) or not isinstance(tol, int | float) or not tol >= 0.0:
+        raise ParameterError(f"{owner}.tol must be a number >= 0, got {tol!r}.")
+    for name, (value, least) in counts.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+            raise ParameterError(f"{owner}.{name} must be an integer >= {least}, got {value!r}.")

@@ -55,7 +55,8 @@ def exact(G: Any, C: Any, total: float | None = None, start: Any = None) -> Any:
     length = math.sqrt(float(np.diagonal(G).max(initial=0.0)))
     if length == 0.0 or (largest == 0.0 and total is None):  # nothing to explain, or to explain it with
         return np.zeros_like(C) if total is None else np.full_like(C, total / C.shape[1])
-    tol = 1e-12 * max(largest / length, length * (total or 0.0))
+    # each pixel in its own units: one of 1e30 (a value that stands for none) must not spoil the others
+    tol = 1e-12 * np.maximum(np.abs(C).max(axis=1) / length, length * (total or 0.0))
     if total is not None:  # a constant where sums are kept; G stays regular where E has p - 1 dimensions
         shift = float(np.mean(np.diagonal(G)))
         G, C = G + shift, C + shift * total

@@ -9,6 +9,7 @@ nonnegative lasso of library unmixing (SUnSAL), with ``Simplex`` besides its sum
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -136,10 +137,10 @@ class RobustAbundancesState(State):
 class RobustAbundances(Solver):
     """Abundances that bad bands do not spoil: ``BandL21`` or ``BandLog`` by reweighted exact least squares.
 
-    Each iteration is one run of the active set from the abundances before, with new weights of the bands; the loss
-    never rises. 10 to 30 iterations are usual; each reads the cube twice. Pixels share the weights: this is a method
-    for a scene, not for single pixels. (The pixel-wise l2,1 loss sum_n ||a_n E - y_n|| has, for given endmembers, the
-    minimiser of least squares: use ``Abundances``.)
+    Each iteration is one run of the active set from the abundances before, with new weights of the bands. The first is
+    least squares where no start is given; from then on the loss never rises. 10 to 30 iterations are usual; each reads
+    the cube twice. Pixels share the weights: this is a method for a scene, not for single pixels. (The pixel-wise l2,1
+    loss sum_n ||a_n E - y_n|| has, for given endmembers, the minimiser of least squares: use ``Abundances``.)
 
     Parameters
     ----------
@@ -154,13 +155,13 @@ class RobustAbundances(Solver):
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> RobustAbundancesState:
         loss = _band_loss(problem)
         x = problem.start(x0)
-        ones = np.ones(spectra(problem).shape[1])
+        weights = np.ones(spectra(problem).shape[1])
+        lengths, pixels = loss.lengths(problem.operator @ x, problem.data), math.prod(x.shape[:-1])
+        if x0 is not None:
+            weights = loss.weights(lengths, pixels)
+            weights = weights / np.max(weights)
         return RobustAbundancesState(
-            0,
-            x,
-            _pixelwise.like_data(ones, problem.data),
-            loss.value(problem.operator @ x, problem.data),
-            False,
+            0, x, _pixelwise.like_data(weights, problem.data), loss.of_lengths(lengths, pixels), False
         )
 
     def step(self, problem: Problem, state: RobustAbundancesState) -> RobustAbundancesState:
@@ -176,6 +177,8 @@ class RobustAbundances(Solver):
         prediction = problem.operator @ x
         lengths = loss.lengths(prediction, problem.data)
         value = loss.of_lengths(lengths, len(rows))
+        if state.iteration > 0 and value > state.value:  # rounding, or bands that are fitted exactly
+            return replace(state, iteration=state.iteration + 1, settled=True)
         weights = loss.weights(lengths, len(rows))
         weights = weights / np.max(weights)
         settled = state.iteration > 0 and state.value - value <= self.tol * abs(value)

@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recon.arrays import as_numpy
 from recon.errors import ArrayError, ParameterError
 from recon_unmixing._archetypal import Descent, Fit, Mixture, furthest_sum, mixtures
-from recon_unmixing._layout import Layout, as_rows, spectra_out
+from recon_unmixing._layout import Layout, as_rows, check_run, real_array, spectra_out
+from recon_unmixing.cube import Cube
 
 __all__ = ["Archetypes", "archetypal_analysis", "normalise_pixels"]
 
@@ -41,9 +41,11 @@ class Archetypes:
     Attributes
     ----------
     endmembers
-        (p, L), in the units of the data; of norms near 1 where pixels were normalised.
+        (p, L), in the units of the data; of norms near 1 where pixels were normalised. (L, p) with
+        ``layout="bands_first"``. NaN in bands of a ``Cube`` that are not in use.
     abundances
-        (H, W, p) for an array (H, W, L), (N, p) for (N, L) or the N good pixels of a ``Cube``; >= 0 with sum 1.
+        (H, W, p), (N, p) of a list of pixels, (p, N) with ``layout="bands_first"``; >= 0 with sum 1. NaN where a pixel
+        of a ``Cube`` is not in use, as in all maps here.
     mixtures
         Per endmember the pixels it is mixed of (indices of the flattened image) and their shares.
     objective
@@ -51,7 +53,7 @@ class Archetypes:
     pixel_weights
         (N,) or (H, W), in (0, 1]: small where a pixel fits badly, and so counts less; 1 for ``loss="l2"``.
     band_weights
-        (L,), u^2, of mean 1.
+        (L,), u^2, of mean 1 over the bands in use.
     volume
         v.
     restarts
@@ -85,7 +87,9 @@ def normalise_pixels(pixels: Any) -> tuple[Any, Any]:
     ArrayError
         For a pixel of zeros, which has no direction.
     """
-    values = np.asarray(as_numpy(pixels), dtype=np.float64)
+    values = real_array(pixels, "normalise_pixels.pixels").astype(np.float64)
+    if values.ndim == 0:
+        raise ArrayError("normalise_pixels.pixels must have a last axis of bands, got one number.")
     norms = np.linalg.norm(values, axis=-1)
     zeros = int(np.count_nonzero(norms == 0.0))
     if zeros:
@@ -151,7 +155,8 @@ def archetypal_analysis(
     A. Zouaoui et al., IEEE Trans. Image Process. 32 (2023), doi:10.1109/TIP.2023.3301769 (for unmixing).
     """
     Y = as_rows(cube, layout, "archetypal_analysis.cube")
-    _check(len(Y), n, loss, bands, volume, restarts)
+    check_run("archetypal_analysis", seed, tol, restarts=(restarts, 1), iterations=(iterations, 0))
+    _check(len(Y), n, loss, bands, volume)
     scale = None
     if normalise:
         Y, scale = normalise_pixels(Y)
@@ -160,18 +165,32 @@ def archetypal_analysis(
     fits, width, band_weights, v = _search(Y / unit, n, rules)
     best = fits[0]
     robust = np.ones_like(best.norms) if width is None else width / np.maximum(best.norms, width)
-    shape = np.shape(cube)[:-1] if layout == "cube" and not hasattr(cube, "spectra") else (len(Y),)
-    abundances = best.abundances
+    endmembers = unit * best.endmembers / np.sqrt(band_weights)
+    mixed = best.mixtures
+    if isinstance(cube, Cube):
+        maps, endmembers, band_weights = (
+            cube.maps,
+            cube.full_spectra(endmembers),
+            cube.full_spectra(band_weights),
+        )
+        used = np.flatnonzero(cube.mask)
+        mixed = [Mixture(used[m.pixels], m.shares) for m in mixed]
+    else:
+        shape = np.shape(cube)[:-1] if layout == "cube" else (len(Y),)
+
+        def maps(rows: Any) -> Any:
+            return rows.reshape(*shape, *rows.shape[1:])
+
     return Archetypes(
-        endmembers=spectra_out(unit * best.endmembers / np.sqrt(band_weights), layout),
-        abundances=abundances.T.copy() if layout == "bands_first" else abundances.reshape(*shape, n),
-        mixtures=tuple(best.mixtures),
+        endmembers=spectra_out(endmembers, layout),
+        abundances=best.abundances.T.copy() if layout == "bands_first" else maps(best.abundances),
+        mixtures=tuple(mixed),
         objective=tuple(best.path),
-        pixel_weights=robust.reshape(shape),
+        pixel_weights=maps(robust),
         band_weights=band_weights,
         volume=v,
         restarts=tuple(fit.path[-1] for fit in fits),
-        scale=None if scale is None else scale.reshape(shape),
+        scale=None if scale is None else maps(scale),
         seed=seed,
     )
 
@@ -243,7 +262,9 @@ def _finish(
     fits = [descent.run(start, rules.iterations, max(rules.tol, 1e-4)) for start in [*more, *starts]]
     fits.sort(key=lambda fit: fit.path[-1])
     best = descent.run(fits[0].mixtures, rules.iterations, rules.tol)
-    return [replace(best, path=[*fits[0].path, *best.path[1:]]), *fits[1:]]
+    last = fits[0].path[-1]  # of exact data the first value of the new run may differ by rounding
+    path = [*fits[0].path, *(value for value in best.path[1:] if value < last)]
+    return [replace(best, path=path), *fits[1:]]
 
 
 def _starts(Y: Any, n: int, restarts: int, rng: Any) -> list[list[Mixture]]:
@@ -287,17 +308,17 @@ def _degrees(R: Any, w: Any) -> float:
     return len(C) ** 2 / max(float(np.sum(correlations * correlations)), 1.0)
 
 
-def _check(pixels: int, n: int, loss: str, bands: str, volume: Any, restarts: int) -> None:
+def _check(pixels: int, n: int, loss: str, bands: str, volume: Any) -> None:
     def wrong(name: str, rule: str, got: Any, remedy: str) -> ParameterError:
         return ParameterError(f"archetypal_analysis.{name} must be {rule}, got {got!r}. {remedy}")
 
-    if not 1 <= n <= pixels:
-        raise wrong("n", f"at least 1 and at most the {pixels} pixels", n, "Ask for fewer endmembers.")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= pixels:
+        raise wrong(
+            "n", f"an integer, at least 1 and at most the {pixels} pixels", n, "Ask for fewer endmembers."
+        )
     if loss not in ("l2", "l21"):
         raise wrong("loss", "'l2' or 'l21'", loss, "Choose one.")
     if bands not in ("even", "l21"):
         raise wrong("bands", "'even' or 'l21'", bands, "Choose one.")
     if volume != "auto" and not (isinstance(volume, int | float) and 0.0 <= volume < np.inf):
         raise wrong("volume", "a number >= 0 or 'auto'", volume, "Use 0 for none.")
-    if restarts < 1:
-        raise wrong("restarts", "1 or more", restarts, "Use 50.")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recon.errors import ParameterError
-from recon_unmixing._layout import Layout, as_rows, spectra_out
+from recon_unmixing._layout import Layout, as_rows, check_run, spectra_out
 from recon_unmixing._subspace import axes, band_noise, homogeneous, principal
 from recon_unmixing.minimum_volume import minimum_volume
 
@@ -80,8 +80,7 @@ def extract_endmembers(
     """
     Y = as_rows(cube, layout, "extract_endmembers.cube")
     _check_count(n, Y)
-    if restarts < 1:
-        raise ParameterError(f"extract_endmembers.restarts must be >= 1, got {restarts}.")
+    check_run("extract_endmembers", seed, restarts=(restarts, 1))
     rng = np.random.default_rng(seed)
     if method == "minvol":
         return spectra_out(minimum_volume(Y, _vca(Y, n, rng, restarts)[0]), layout)
@@ -117,6 +116,8 @@ def count_endmembers(cube: Any, *, layout: Layout = "cube") -> int:
     N, L = Y.shape
     if N <= L:
         raise ParameterError(f"count_endmembers.cube must have more pixels than bands, got {N} and {L}.")
+    if not Y.any():
+        return 0
     noise = band_noise(Y)
     signal = Y - noise
     _, vectors = np.linalg.eigh(signal.T @ signal / N)

@@ -20,7 +20,7 @@ import numpy as np
 
 from recon.errors import ArrayError, ParameterError
 from recon_unmixing import _pixelwise
-from recon_unmixing._layout import Layout, as_rows, spectra_in
+from recon_unmixing._layout import Layout, as_rows, check_run, spectra_in
 from recon_unmixing._multiplicative import nonnegative_step
 from recon_unmixing.cube import Cube
 from recon_unmixing.endmembers import extract_endmembers
@@ -148,6 +148,7 @@ def _half(
     layout: Layout,
     owner: str,
 ) -> Factors:
+    check_run(owner, seed, tol, iterations=(iterations, 0))
     Y, size = scaled_rows(cube, n, layout, owner)
     check_number(delta, "delta", owner)
     lam = _sparseness(Y) if weight is None else check_number(weight, "weight", owner)
@@ -194,7 +195,7 @@ def collaborative_nmf(
     anchor: float = 0.1,
     start: Any = "vca",
     least: float = 0.01,
-    iterations: int = 300,
+    iterations: int = 2000,
     tol: float = 1e-7,
     layout: Layout = "cube",
 ) -> Factors:
@@ -207,14 +208,17 @@ def collaborative_nmf(
     Parameters
     ----------
     n
-        The most endmembers there may be. How many are left is ``len(result.endmembers)``.
+        The most endmembers there may be. How many are left is the last axis of the abundances (the first with
+        ``"bands_first"``).
     group
         alpha / (s2 sqrt(N)), s2 the mean square of the residual at the start.
     anchor
         beta n / N: how firmly endmembers are held at the start.
     least
         An endmember whose abundance has a root mean square below this is dropped.
-    cube, seed, start, iterations, tol, layout
+    iterations
+        Limit. Idle endmembers vanish slowly: 100 to 1000 iterations, and what is counted before that is too many.
+    cube, seed, start, tol, layout
         As in ``nmf``.
 
     Raises
@@ -228,6 +232,7 @@ def collaborative_nmf(
     doi:10.1109/TGRS.2016.2580702.
     """
     owner = "collaborative_nmf"
+    check_run(owner, seed, tol, iterations=(iterations, 0))
     for name, number in (("group", group), ("anchor", anchor), ("least", least)):
         check_number(number, name, owner)
     Y, size = scaled_rows(cube, n, layout, owner)

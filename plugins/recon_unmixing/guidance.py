@@ -32,11 +32,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recon.arrays import as_numpy
 from recon.errors import ArrayError, ParameterError
 from recon_unmixing import _pixelwise
 from recon_unmixing._guidance import GuidanceMap, Model, Point, dependence, local_noise
-from recon_unmixing._layout import Layout
+from recon_unmixing._layout import Layout, check_run, real_array
 from recon_unmixing.cube import Cube
 from recon_unmixing.factorisations import check_number, scaled_rows, start_spectra
 from recon_unmixing.unmixing import Unmixing, assemble
@@ -137,6 +136,7 @@ def guided_unmixing(
     map). The map's own terms, the linear part of phi and the steps are ours.
     """
     owner = "guided_unmixing"
+    check_run(owner, seed, tol, iterations=(iterations, 0))
     Y, size = scaled_rows(cube, n, layout, owner)
     _check(sparsity, smooth, start, method, repair)
     noise = local_noise(Y)
@@ -209,7 +209,7 @@ def mixedness(abundances: Any) -> Any:
 
     (||a||_1 / ||a||_2 - 1) / (sqrt(p) - 1). P. O. Hoyer, J. Mach. Learn. Res. 5 (2004) 1457 (1 minus this).
     """
-    A = np.asarray(as_numpy(abundances), dtype=np.float64)
+    A = real_array(abundances, "mixedness.abundances").astype(np.float64)
     if A.ndim == 0 or A.shape[-1] < 2:
         raise ArrayError(
             f"mixedness.abundances must have at least 2 endmembers on the last axis, got shape {A.shape}."

@@ -52,7 +52,9 @@ def minimum_volume(Y: Any, start: Any, *, weight: float = 0.3, stage: int = 30, 
     """
     p = len(start)
     frame = axes(Y, p - 1)
-    size = max(float(np.sqrt(np.mean(frame.scores**2))), 1e-300)
+    size = float(np.sqrt(np.mean(frame.scores**2)))
+    if size <= 1e-14 * float(np.abs(Y).max()):  # all pixels alike
+        return np.array(start, dtype=np.float64)
     Z, end = frame.scores / size, weight * max(frame.rest / size**2, 1e-6)
     first = _around(Z, (start - frame.mean) @ frame.vectors / size)
     best, found = np.inf, first

@@ -19,19 +19,22 @@ def draw_unmixing(unmixing: Any) -> Figure:
 
     Abundances that are no maps (a list of pixels) are drawn as curves.
     """
-    A = np.asarray(unmixing.abundances)
-    maps = np.moveaxis(A, -1, 0) if A.ndim == 3 else A.T if A.shape[-1] == len(unmixing.endmembers) else A
-    count = len(unmixing.endmembers) + (unmixing.guidance is not None)
+    A, spectra = np.asarray(unmixing.abundances), np.asarray(unmixing.endmembers)
+    if unmixing.layout == "bands_first":
+        maps, spectra = A, spectra.T
+    else:
+        maps = np.moveaxis(A if A.ndim == 3 else A.reshape(-1, A.shape[-1]), -1, 0)
+    count = len(spectra) + (unmixing.guidance is not None)
     columns = max(min(count, 5), 2)
     rows = -(-count // columns)
     drawn = figure(2.6 * columns, 2.8 + 2.4 * rows)
     grid = drawn.add_gridspec(rows + 1, 2 * columns)
     waves = unmixing.wavelengths
-    bands = np.arange(unmixing.endmembers.shape[1]) if waves is None else waves
+    bands = np.arange(spectra.shape[1]) if waves is None else waves
     label = "band" if waves is None else f"wavelength / {unmixing.unit}"
-    colours = [f"C{k % 10}" for k in range(len(unmixing.endmembers))]
+    colours = [f"C{k % 10}" for k in range(len(spectra))]
     left, right = drawn.add_subplot(grid[0, :columns]), drawn.add_subplot(grid[0, columns:])
-    for k, spectrum in enumerate(unmixing.endmembers):
+    for k, spectrum in enumerate(spectra):
         left.plot(bands, spectrum, lw=1, color=colours[k], label=str(k + 1))
     left.set_title("endmembers", fontsize=9)
     left.legend(fontsize=6, ncols=2)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from recon.arrays import as_numpy
 from recon.errors import ShapeError
+from recon_unmixing._layout import as_rows, real_array, spectra_in
 from recon_unmixing._pixelwise import correlations, exact
 
 __all__ = ["SceneScore", "free_scale_abundances", "score_scene", "spectral_angles"]
@@ -47,7 +47,8 @@ class SceneScore:
 
 def spectral_angles(first: Any, second: Any) -> Any:
     """Angles in degrees (p, q) between the rows of (p, L) and (q, L); 90 with a row of zeros."""
-    a, b = (np.asarray(as_numpy(x), dtype=np.float64) for x in (first, second))
+    a = real_array(first, "spectral_angles.first").astype(np.float64)
+    b = real_array(second, "spectral_angles.second").astype(np.float64)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ShapeError(
             f"spectral_angles.second must have the bands of the first, got shapes {a.shape} and {b.shape}. "
@@ -59,9 +60,10 @@ def spectral_angles(first: Any, second: Any) -> Any:
 
 def free_scale_abundances(pixels: Any, endmembers: Any) -> Any:
     """NNLS of pixels (N, L) on endmembers (p, L) scaled to maxima of 1, divided by the sums (where not 0); (N, p)."""
-    E = np.asarray(as_numpy(endmembers), dtype=np.float64)
-    G, C = correlations(np.asarray(as_numpy(pixels)), E / E.max(axis=1, keepdims=True))
-    A = exact(G, C)
+    Y = as_rows(pixels, "cube", "free_scale_abundances.pixels")
+    E = spectra_in(endmembers, "cube", Y.shape[1], "free_scale_abundances.endmembers")
+    peak = np.max(np.abs(E), axis=1, keepdims=True)
+    A = exact(*correlations(Y, E / np.where(peak > 0.0, peak, 1.0)))
     sums = A.sum(axis=1, keepdims=True)
     return A / np.where(sums > 0.0, sums, 1.0)
 
@@ -79,10 +81,11 @@ def score_scene(
             "Unmix with that number."
         )
     _, order = linear_sum_assignment(angles)
-    own, true = (np.asarray(as_numpy(x), dtype=np.float64) for x in (abundances, true_abundances))
-    if own.shape != true.shape or own.shape != (len(pixels), len(order)):
+    own, true = (real_array(x, "score_scene.abundances") for x in (abundances, true_abundances))
+    wanted = (len(as_rows(pixels, "cube", "score_scene.pixels")), len(order))
+    if own.shape != true.shape or own.shape != wanted:
         raise ShapeError(
-            f"score_scene.abundances must have shape {(len(pixels), len(order))} as the reference, got {own.shape} "
+            f"score_scene.abundances must have shape {wanted} as the reference, got {own.shape} "
             f"and {true.shape}. Give pixels as rows."
         )
     free = free_scale_abundances(pixels, endmembers)

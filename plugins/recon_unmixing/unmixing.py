@@ -17,7 +17,7 @@ import numpy as np
 
 from recon import LeastSquares, NonNegative, Problem, Simplex, solve
 from recon.errors import ArrayError, ParameterError
-from recon_unmixing._layout import Layout, as_rows, spectra_in
+from recon_unmixing._layout import Layout, as_rows, spectra_in, spectra_out
 from recon_unmixing.abundances import Abundances, RobustAbundances
 from recon_unmixing.cube import Cube
 from recon_unmixing.losses import BandL21, BandLog
@@ -41,7 +41,8 @@ class Unmixing:
     abundances
         (H, W, p) of a cube, NaN where a pixel is not in use; (p, N) with ``layout="bands_first"``.
     endmembers
-        (p, L), one spectrum per row, in all bands of the scene (NaN in those not in use).
+        (p, L), one spectrum per row, in all bands of the scene (NaN in those not in use); (L, p) with
+        ``layout="bands_first"``.
     residual
         (L,) root mean square of what is left in every band.
     weights
@@ -49,7 +50,9 @@ class Unmixing:
     wavelengths, unit
         Of the scene, for the plot.
     guidance
-        (H, W) the guidance map of a blind method, or None.
+        (H, W) the guidance map of a blind method, (N,) for a list of pixels, or None.
+    layout
+        Of abundances and endmembers.
     """
 
     abundances: Any
@@ -59,6 +62,7 @@ class Unmixing:
     wavelengths: Any = None
     unit: str = "nm"
     guidance: Any = None
+    layout: Layout = "cube"
 
     def plot(self) -> Figure:
         """Endmember spectra, the residual per band, and the abundance maps (and the guidance map)."""
@@ -116,7 +120,7 @@ def unmix(
     losses: dict[str, Any] = {
         "l21": BandL21(), "l2": LeastSquares(), "band_ml": BandLog(), "l21_pixels": LeastSquares()
     }  # fmt: skip
-    if loss not in losses:
+    if not isinstance(loss, str) or loss not in losses:
         raise ParameterError(f"unmix.loss must be 'l21', 'l2', 'band_ml' or 'l21_pixels', got {loss!r}.")
     pixels, spectra = Y, E
     if normalise:
@@ -155,7 +159,8 @@ def assemble(
         )
     pixels = tuple(np.shape(cube))[:-1]
     if layout == "bands_first":
-        return Unmixing(np.ascontiguousarray(A.T), E, residual, weights, guidance=guidance)
+        turned = np.ascontiguousarray(A.T), spectra_out(E, layout)
+        return Unmixing(*turned, residual, weights, guidance=guidance, layout=layout)
     map_of = None if guidance is None else np.reshape(guidance, pixels)
     return Unmixing(A.reshape(*pixels, -1), E, residual, weights, guidance=map_of)
 
