@@ -11,26 +11,15 @@ from recon_sbl._budget_pool import Columns, Pool
 from recon_sbl._sequential_atoms import Model, critical_ratio
 from recon_sbl.budget import BudgetSbl
 from recon_sbl.sequential import SequentialSbl
+from sbl_problems import uneven
 
 import recon
 from recon.errors import CapabilityError
 from recon.testing import check_solver
 
 
-def instance(m=40, n=100, k=6, seed=0, complex_=False, snapshots=0, db=25.0):
-    rng = np.random.default_rng(seed)
-
-    def normal(*shape):
-        return rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if complex_ else 0.0)
-
-    matrix = normal(m, n) * rng.uniform(0.5, 2.0, n) / np.sqrt(m)
-    rows = max(snapshots, 1)
-    x = np.zeros((rows, n), matrix.dtype)
-    x[:, rng.choice(n, k, replace=False)] = normal(rows, k)
-    clean = x @ matrix.T
-    sigma = float(np.sqrt(np.mean(np.abs(clean) ** 2) / 10 ** (db / 10) / (2 if complex_ else 1)))
-    data = clean + sigma * normal(*clean.shape)
-    return recon.Problem(recon.Matrix(matrix), data if snapshots else data[0], noise=sigma)
+def instance(m=40, n=100, k=6, db=25.0, **options):
+    return uneven(m, n, k, db=db, **options)[0]
 
 
 def ratios(problem, state):
@@ -250,7 +239,7 @@ def test_hard_data_have_a_plain_answer():
     [(420189068, 40, 19, 0, 3, 10.0), (856905093, 8, 194, 3, 1, 60.0)],
 )
 def test_columns_that_are_nearly_alike_come_to_an_end(seed, m, n, snapshots, batch, db):
-    problem = instance(m, n, 1 if m < n else 16, seed, False, snapshots, db)
+    problem = instance(m, n, 1 if m < n else 16, db, seed=seed, snapshots=snapshots)
     coherent = np.cumsum(problem.operator.matrix, axis=1) / np.sqrt(np.arange(1, n + 1))
     problem = recon.Problem(recon.Matrix(coherent), problem.data, noise=problem.noise)
     solver = BudgetSbl(budget=10, batch=batch, false_alarms=None, joint=bool(snapshots))

@@ -10,42 +10,16 @@ import numpy as np
 import pytest
 from recon_sbl import Sbl
 from recon_sbl import _levels as levels_of
+from sbl_problems import nmse, sparse
 
 import recon
 from recon import Matrix, Problem, solve
-from recon.arrays import as_numpy
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference"
 
 
-def sparse(m=30, n=60, k=5, noise=0.02, kind="real", snapshots=0, seed=0):
-    """A Gaussian matrix, k nonzeros that snapshots share; the noise as in Problem.noise."""
-    rng = np.random.default_rng(seed)
-
-    def draw(*shape):
-        values = rng.standard_normal(shape)
-        return values + 1j * rng.standard_normal(shape) if kind == "complex" else values
-
-    A = draw(m, n) / np.sqrt(m)
-    x = np.zeros((max(snapshots, 1), n), A.dtype)
-    x[:, rng.choice(n, k, replace=False)] = draw(max(snapshots, 1), k)
-    y = x @ A.T + noise * draw(max(snapshots, 1), m)
-    return Problem(Matrix(A), y if snapshots else y[0], noise=noise), x if snapshots else x[0]
-
-
 def fit(problem, iterations=400, **options):
     return solve(problem, Sbl(**options), stop=recon.stopping.MaxIterations(iterations))
-
-
-def nmse(x, truth):
-    return float(np.sum(np.abs(as_numpy(x) - truth) ** 2) / np.sum(np.abs(truth) ** 2))
-
-
-def cost(problem, gamma, s2):
-    """L by dense algebra."""
-    A, y = problem.operator.matrix, np.atleast_2d(problem.data).T
-    S = s2 * np.eye(len(A)) + (A * gamma) @ A.conj().T
-    return y.shape[1] * np.linalg.slogdet(S)[1] + np.sum(y.conj() * np.linalg.solve(S, y)).real
 
 
 # -- noise -----------------------------------------------------------------------------------------------

@@ -13,36 +13,13 @@ import torch
 from recon_sbl._sequential_active import Active, Search
 from recon_sbl._sequential_atoms import FewAtoms, Model, OperatorAtoms, critical_ratio
 from recon_sbl.sequential import SequentialSbl
+from sbl_problems import dense_cost, uneven
 
 import recon
 from recon.errors import CapabilityError
 from recon.testing import check_solver
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference"
-
-
-def instance(m=20, n=40, k=4, seed=0, complex_=False, snapshots=0, db=20.0):
-    rng = np.random.default_rng(seed)
-
-    def normal(*shape):
-        return rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if complex_ else 0.0)
-
-    matrix = normal(m, n) * rng.uniform(0.5, 2.0, n) / np.sqrt(m)
-    rows = max(snapshots, 1)
-    x = np.zeros((rows, n), matrix.dtype)
-    x[:, rng.choice(n, k, replace=False)] = normal(rows, k)
-    clean = x @ matrix.T
-    sigma = float(np.sqrt(np.mean(np.abs(clean) ** 2) / 10 ** (db / 10) / (2 if complex_ else 1)))
-    data = clean + sigma * normal(*clean.shape)
-    return recon.Problem(recon.Matrix(matrix), data if snapshots else data[0], noise=sigma), x
-
-
-def dense_cost(problem, gamma, s2):
-    """L = log|S| + y^H S^-1 y, summed over snapshots, by plain dense algebra."""
-    A, y = problem.operator.matrix, np.atleast_2d(problem.data)
-    S = s2 * np.eye(len(A)) + (A * gamma) @ A.conj().T
-    quadratic = np.sum(y.conj().T * np.linalg.solve(S, y.T)).real
-    return len(y) * np.linalg.slogdet(S)[1] + quadratic
 
 
 def s2_of(problem):
@@ -72,7 +49,7 @@ def dense_gains(problem, gamma, s2, level):
 @pytest.mark.parametrize("alarms", [None, 0.5])
 @pytest.mark.parametrize(("complex_", "snapshots"), [(False, 0), (True, 0), (True, 3)])
 def test_every_action_lowers_the_cost_by_its_gain_and_is_the_best_one(alarms, complex_, snapshots):
-    problem, _ = instance(complex_=complex_, snapshots=snapshots, k=6)
+    problem, _ = uneven(complex_=complex_, snapshots=snapshots, k=6)
     s2, tol = s2_of(problem), 1e-7
     solver = SequentialSbl(false_alarms=alarms, batch=1, tol=tol, joint=bool(snapshots))
     level = critical_ratio(40, max(snapshots, 1), problem.data, alarms)
@@ -97,7 +74,7 @@ def test_every_action_lowers_the_cost_by_its_gain_and_is_the_best_one(alarms, co
 
 
 def test_the_end_is_stationary_and_the_posterior_is_that_of_the_textbook():
-    problem, _ = instance(k=6)
+    problem, _ = uneven(k=6)
     state = recon.solve(problem, SequentialSbl(false_alarms=None, tol=1e-14), stop=500).state
     assert state.settled
     s2, gamma, A = s2_of(problem), state.gamma, problem.operator.matrix
@@ -113,7 +90,7 @@ def test_the_end_is_stationary_and_the_posterior_is_that_of_the_textbook():
 
 @pytest.mark.parametrize("batch", [1, 7, 500])
 def test_cost_never_rises_with_the_paper_s_test_and_updates_do_not_drift(batch):
-    problem, _ = instance(40, 100, 10, seed=3, db=30)
+    problem, _ = uneven(40, 100, 10, seed=3, db=30)
     result = recon.solve(problem, SequentialSbl(false_alarms=None, batch=batch), stop=2000)
     costs = np.array(result.state.costs)
     assert np.all(np.diff(costs) <= 1e-9 * np.abs(costs[1:]))
@@ -121,7 +98,7 @@ def test_cost_never_rises_with_the_paper_s_test_and_updates_do_not_drift(batch):
 
 
 def test_rank_one_updates_agree_with_a_posterior_computed_anew():
-    problem, _ = instance(30, 60, 8, seed=1, complex_=True)
+    problem, _ = uneven(30, 60, 8, seed=1, complex_=True)
     model = Model.of(problem, "test")
     atoms = OperatorAtoms(model, model.lengths())
     empty = np.zeros((0, 30), complex)
@@ -152,7 +129,7 @@ def test_rank_one_updates_agree_with_a_posterior_computed_anew():
 
 
 def test_a_dictionary_by_its_gram_matrix_takes_the_same_actions():
-    problem, _ = instance(30, 60, 8, seed=1)
+    problem, _ = uneven(30, 60, 8, seed=1)
     model = Model.of(problem, "test")
     atoms = OperatorAtoms(model, model.lengths())
     columns = atoms.inverse[:, None] * model.columns(np.arange(60))
@@ -215,12 +192,12 @@ def test_contract(solver):
 
 
 def test_contract_with_learned_noise():
-    problem, _ = instance()
+    problem, _ = uneven()
     check_solver(SequentialSbl(batch=4), recon.Problem(problem.operator, problem.data))
 
 
 def test_libraries_agree():
-    problem, _ = instance()
+    problem, _ = uneven()
     x = recon.solve(problem, SequentialSbl()).x
     for to in (torch.as_tensor, array_api_strict.asarray):
         got = recon.solve(
@@ -231,7 +208,7 @@ def test_libraries_agree():
 
 
 def test_real_data_in_complex_arrays_and_one_snapshot_given_twice():
-    problem, _ = instance()
+    problem, _ = uneven()
     plain = SequentialSbl(false_alarms=None)
     x = recon.solve(problem, plain).x
     wide = recon.Problem(
@@ -248,7 +225,7 @@ def test_real_data_in_complex_arrays_and_one_snapshot_given_twice():
 @pytest.mark.parametrize("factor", [1e-6, 1e6])
 @pytest.mark.parametrize("known", [True, False])
 def test_units_do_not_matter(factor, known):
-    problem, _ = instance(k=6)
+    problem, _ = uneven(k=6)
     noise = problem.noise if known else None
     solver = SequentialSbl(false_alarms=None)
     first = recon.solve(recon.Problem(problem.operator, problem.data, noise=noise), solver)
@@ -264,7 +241,7 @@ def test_units_do_not_matter(factor, known):
 
 
 def test_noise_that_differs_is_whitened_and_other_operators_give_the_same():
-    problem, _ = instance()
+    problem, _ = uneven()
     sigma = problem.noise * np.random.default_rng(1).uniform(0.5, 2.0, 20)
     x = recon.solve(recon.Problem(problem.operator, problem.data, noise=sigma), SequentialSbl()).x
     white = recon.Problem(
@@ -277,7 +254,7 @@ def test_noise_that_differs_is_whitened_and_other_operators_give_the_same():
 
 
 def test_hard_data_have_a_plain_answer():
-    problem, _ = instance()
+    problem, _ = uneven()
     operator = problem.operator
     for noise in (0.1, None):
         zero = recon.solve(recon.Problem(operator, np.zeros(20), noise=noise), SequentialSbl())
@@ -309,7 +286,7 @@ def test_it_says_how_it_ended():
 
 
 def test_errors():
-    problem, _ = instance(snapshots=2)
+    problem, _ = uneven(snapshots=2)
     with pytest.raises(CapabilityError, match="SequentialSbl fits one sample at a time"):
         SequentialSbl().init(problem)
 

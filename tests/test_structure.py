@@ -21,7 +21,7 @@ PACKAGES = sorted(p.parent for home in HOMES for p in home.glob("recon*/__init__
 
 # The floors of the core, lowest first: a module imports modules of its own floor or of lower ones.
 FLOORS = [
-    ["_version", "errors"],
+    ["_version", "errors", "lazy"],
     ["params", "arrays", "storage", "svd"],
     ["operator", "differences", "constants", "fft"],
     [

@@ -1,7 +1,8 @@
 """Convex solvers and posterior samplers (each loaded when it is first used)."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from recon.lazy import on_first_use
 
 if TYPE_CHECKING:
     from recon_proximal.active_set import ActiveSet
@@ -78,9 +79,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'recon_proximal' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"recon_proximal.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -1,7 +1,8 @@
 """Sparse Bayesian learning: sparsity whose prior variances are learned from the data (loaded when first used)."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from recon.lazy import on_first_use
 
 if TYPE_CHECKING:
     from recon_sbl._matrix_free import MatrixFree
@@ -87,9 +88,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'recon_sbl' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"recon_sbl.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -23,8 +23,6 @@ from recon_sbl.engines import matrix_of
 
 __all__ = ["Model", "ar1", "ar1_factor", "best_ar1", "best_scaled_ar1", "model", "moments", "restored"]
 
-FLOOR = 1e-10  # of learned s2, relative to the mean of |y|^2
-
 
 @dataclass(frozen=True)
 class Model:

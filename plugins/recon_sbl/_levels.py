@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["FLOOR", "LOOSE", "MOST", "following", "score"]
+from recon_sbl._noise import FLOOR
 
-FLOOR = 1e-10
-"""Least noise variance that is learned, in units of mean |y|^2."""
+__all__ = ["LOOSE", "MOST", "following", "score"]
+
 LOOSE = 1e-3
 """Change of gamma, relative, at which a level has been judged."""
 MOST = 100

@@ -15,7 +15,12 @@ from recon.arrays import Array, as_numpy, is_complex, members, namespace, real_l
 from recon.errors import CapabilityError
 from recon.noise import known
 
-__all__ = ["deviation", "noise_variance", "parts", "whitened"]
+__all__ = ["FLOOR", "START", "deviation", "noise_variance", "parts", "whitened"]
+
+FLOOR = 1e-10
+"""Learned s2 never falls below this part of the mean square of the data."""
+START = 0.1
+"""Where learning s2 begins, likewise."""
 
 
 def parts(data: Array) -> int:

@@ -18,7 +18,7 @@ from recon import Matrix, Problem
 from recon.arrays import Array, as_numpy, from_numpy, real_like
 from recon.operator import capability
 from recon_sbl._factor import square
-from recon_sbl._noise import noise_variance, parts
+from recon_sbl._noise import FLOOR, START, noise_variance, parts
 from recon_sbl._sequential_active import Active
 
 __all__ = ["FewAtoms", "Model", "OperatorAtoms", "critical_ratio"]
@@ -80,6 +80,24 @@ class Model:
         largest = float(np.abs(y).max())
         rms = largest * math.sqrt(float(square(y / largest).mean())) if largest else 1.0
         return cls(problem, weights, y / rms, rms, None if s2 is None else s2 / rms / rms)
+
+    @property
+    def first_s2(self) -> float:
+        """s2 to start with: known, or where learning begins (its least value for data that are all 0)."""
+        if self.s2 is not None:
+            return self.s2
+        return START if np.any(self.y) else FLOOR
+
+    def s2_of(self, noise: float) -> float:
+        """s2: known, or of the standard deviation that a state holds."""
+        if self.s2 is not None:
+            return self.s2
+        return float(parts(self.problem.data) * (noise / self.rms) ** 2)
+
+    def learned_s2(self, active: Active, s2: float) -> float:
+        """s2 by a step of expectation maximisation."""
+        rows = self.y.shape[1]
+        return max(active.misfit(self.energy) + s2 * active.effective(), FLOOR * rows) / rows
 
     @property
     def energy(self) -> float:

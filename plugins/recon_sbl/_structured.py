@@ -14,8 +14,8 @@ import numpy as np
 from recon import Problem
 from recon.arrays import namespace, real_like
 from recon_sbl import _levels
-from recon_sbl._correlation import FLOOR, Model
-from recon_sbl._noise import deviation, parts
+from recon_sbl._correlation import Model
+from recon_sbl._noise import FLOOR, START, deviation, parts
 from recon_sbl._state import SblSolver, SblState
 
 __all__ = [
@@ -27,9 +27,8 @@ __all__ = [
     "pruned",
     "relative_change",
     "searches",
+    "updated",
 ]
-
-PATIENCE = 100  # iterations after which a level is judged even if it has not come to rest
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def searches(given: Model, rule: str) -> tuple[float, bool]:
     """s2 at the start, and whether levels are to be tried."""
     if given.s2 is not None:
         return given.s2, False
-    return (given.power if rule == "penalised" else 0.1 * given.power), rule == "penalised"
+    return (given.power if rule == "penalised" else START * given.power), rule == "penalised"
 
 
 def learned(given: Model, rule: str, state: StructuredState) -> bool:
@@ -88,7 +87,7 @@ def next_level(given: Model, state: S, change: float, determined: float, entries
     ``determined`` of so many ``entries`` are fixed by the data.
     """
     state = replace(state, since=state.since + 1)
-    if not state.searching or (change >= _levels.LOOSE and state.since < PATIENCE):
+    if not state.searching or (change >= _levels.LOOSE and state.since < _levels.MOST):
         return state, False
     size = given.Y.shape[0] * given.count
     score = _levels.score(state.costs[-1], determined, entries, size, parts(given.Y))
@@ -96,6 +95,20 @@ def next_level(given: Model, state: S, change: float, determined: float, entries
     level, final = _levels.following(levels, scores)
     s2 = max(level, FLOOR) * given.power
     return replace(state, level=s2, since=0, searching=not final, levels=levels, scores=scores), True
+
+
+def updated(rule: str, g: Any, signal: Any, spread: Any, lengths: Any) -> Any:
+    """The next prior variances of blocks (or rows) of these lengths.
+
+    ``"bo"``: g sqrt(signal / spread), where signal is sum |q|^2 and spread sum a^H S^(-1) a; ``"em"``:
+    g + g^2 (signal - spread) / length.
+    """
+    if rule == "em":
+        return g + g * (g * (signal - spread)) / lengths
+    xp = namespace(g)
+    known = spread > 0
+    ratio = signal / xp.where(known, spread, xp.ones_like(g))
+    return g * xp.sqrt(xp.where(known, ratio, xp.zeros_like(g)))
 
 
 def relative_change(new: Any, old: Any) -> float:

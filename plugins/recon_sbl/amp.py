@@ -31,13 +31,11 @@ from recon.params import Doc, short
 from recon_sbl._active import total
 from recon_sbl._channels import Channel, Form, channel
 from recon_sbl._factor import square
-from recon_sbl._noise import deviation
+from recon_sbl._noise import START, deviation
 from recon_sbl._state import SblSolver, SblState, check_model
 
 __all__ = ["AmpSbl", "AmpState"]
 
-_START = 0.1
-"""Noise variance over mean |y|^2 before it is learned."""
 _CALM, _LATEST = 1e-2, 100
 """Change of gamma at which shape and noise begin to be learned, and the iteration at which they do at the latest."""
 _LIMITS, _UNITARY_LIMITS = (2.0, 1.0), (100.0, 10.0)
@@ -162,7 +160,7 @@ class AmpSbl(SblSolver):
         found = channel(problem, self.form, "AmpSbl")
         mean = _mean_square(found)
         gamma = mean / found.powers
-        level = found.s2 if found.s2 is not None else _START * mean
+        level = found.s2 if found.s2 is not None else START * mean
         zero = found.data - found.data
         spread = found.spread(gamma)
         cost = _cost(

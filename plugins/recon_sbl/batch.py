@@ -22,7 +22,7 @@ from recon_sbl import _levels
 from recon_sbl._active import total
 from recon_sbl._data_form import slopes
 from recon_sbl._factor import square
-from recon_sbl._noise import deviation, parts
+from recon_sbl._noise import FLOOR, deviation, parts
 from recon_sbl._rectified import rectified
 from recon_sbl._scaling import Model, prepare
 from recon_sbl._sequential_atoms import critical_ratio
@@ -272,7 +272,7 @@ class Sbl(SblSolver):
         each = total(misfit) / (model.data.shape[0] * model.unit**2)
         count = model.data.shape[1]
         level = noise(rule, each, total(state.determined), count, state.level)
-        return max(level, _levels.FLOOR)
+        return max(level, FLOOR)
 
     def _next_level(self, problem: Problem, state: SblBatchState, model: Model, groups: Any) -> SblBatchState:
         """Bring gamma to rest at this level and score it; the state is the start at the next level."""
@@ -336,7 +336,7 @@ class Sbl(SblSolver):
 
     def remarks(self, state: SblBatchState) -> list[str]:
         """What a user should know of a run that learned its noise."""
-        if len(state.scores) < 2 or state.searching or state.level > 2.0 * _levels.FLOOR:
+        if len(state.scores) < 2 or state.searching or state.level > 2.0 * FLOOR:
             return []
         return ["No noise was found in the data: s2 was learned down to its floor of 1e-10 mean |y|^2."]
 

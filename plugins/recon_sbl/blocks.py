@@ -21,9 +21,9 @@ from recon import Matrix, Problem
 from recon.arrays import Array, from_numpy, is_complex, namespace
 from recon.errors import ParameterError, ShapeError
 from recon.params import Doc, short
-from recon_sbl._correlation import FLOOR, Model, best_ar1, model, restored
+from recon_sbl._correlation import Model, best_ar1, model, restored
 from recon_sbl._layers import BlockPosterior, Layer, block_posterior, layers_by_label, layers_by_length
-from recon_sbl._noise import deviation
+from recon_sbl._noise import FLOOR, deviation
 from recon_sbl._state import check_model
 from recon_sbl._structured import (
     StructuredSolver,
@@ -34,6 +34,7 @@ from recon_sbl._structured import (
     pruned,
     relative_change,
     searches,
+    updated,
 )
 
 __all__ = ["Bsbl", "BsblState"]
@@ -174,7 +175,8 @@ class Bsbl(StructuredSolver):
         count, layers = self._layers(problem)
         lengths = _lengths(count, layers, state.scales)
         xp = namespace(state.scales)
-        scales = pruned(self._update(state, lengths), self.prune, self._start(given))
+        scales = updated(self.update, state.scales, state.signal, state.spread, lengths)
+        scales = pruned(scales, self.prune, self._start(given))
         change = relative_change(scales, state.scales)
         determined = float(xp.sum(state.scales * state.spread / lengths))
         state, restart = next_level(given, state, change, determined, count)
@@ -208,17 +210,6 @@ class Bsbl(StructuredSolver):
             min(self.blocks, given.A.shape[1] - self.blocks + 1) if self.overlap else 1
         )  # an entry lies in so many
         return given.even / length
-
-    def _update(self, state: BsblState, lengths: Array) -> Array:
-        """The next block variances."""
-        xp, g = namespace(state.scales), state.scales
-        if self.update == "bo":
-            known = state.spread > 0
-            ratio = state.signal / xp.where(known, state.spread, xp.ones_like(g))
-            g = g * xp.sqrt(xp.where(known, ratio, xp.zeros_like(g)))
-        else:
-            g = g + g * (g * (state.signal - state.spread)) / lengths
-        return g
 
     def _correlated(self, found: BlockPosterior, r: complex) -> complex:
         """The r that fits the posterior best; that of before where no block has two entries."""

@@ -24,15 +24,12 @@ from recon.arrays import Array, as_numpy, from_numpy, real_like
 from recon.params import Doc
 from recon_sbl._budget_pool import Columns, Pool, Searched
 from recon_sbl._factor import square
-from recon_sbl._noise import deviation, parts, whitened
+from recon_sbl._noise import deviation, whitened
 from recon_sbl._probes import column_energy
 from recon_sbl._sequential_atoms import Model, critical_ratio
 from recon_sbl._state import SblSolver, SblState, check_model
 
 __all__ = ["BudgetSbl", "BudgetState"]
-
-START, FLOOR = 0.1, 1e-10
-"""Learned noise: s2 at the start and at least, as parts of the mean square of the data."""
 
 STEADY = 1e-3
 """Relative change of s2 at which it counts as learned."""
@@ -152,7 +149,7 @@ class BudgetSbl(SblSolver):
         energy, exact = column_energy(operator, like, seed)
         lengths = np.sqrt(as_numpy(energy).reshape(-1).astype(np.float64))
         empty = not np.any(model.y)
-        s2 = model.s2 if model.s2 is not None else (FLOOR if empty else START)
+        s2 = model.first_s2
         rows, kind = model.y.shape[1], model.y.dtype
         nothing = np.zeros(0, np.int64)
         zero = model.spread(nothing, np.zeros(0), like)
@@ -182,7 +179,7 @@ class BudgetSbl(SblSolver):
         if state.settled:
             return replace(state, iteration=state.iteration + 1)
         model = Model.of(problem, "BudgetSbl")
-        s2 = model.s2 if model.s2 is not None else parts(problem.data) * (state.noise / model.rms) ** 2
+        s2 = model.s2_of(state.noise)
         columns = Columns(problem, model, as_numpy(state.lengths).reshape(-1).astype(np.float64))
         snapshots = len(model.y)
         alarms = min(self.false_alarms or LEARNING, LEARNING) if state.learning else self.false_alarms
@@ -254,8 +251,7 @@ class BudgetSbl(SblSolver):
             pool = thin.thinned(self.budget + self.batch)
         if not state.learning:
             return self._packed(problem, model, state, columns, pool, s2, strength, settled=True)
-        active, rows = pool.posterior(1.0 / s2), model.y.shape[1]
-        new = max(active.misfit(model.energy) + s2 * active.effective(), FLOOR * rows) / rows
+        new = model.learned_s2(pool.posterior(1.0 / s2), s2)
         learning = abs(new - s2) > STEADY * s2
         state = replace(state, learning=learning, rest=False, checked=False)
         fresh = np.where(columns.lengths > 0.0, 1.0 / new, 0.0)

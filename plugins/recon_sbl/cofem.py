@@ -22,7 +22,7 @@ from recon.errors import CapabilityError
 from recon.params import Doc
 from recon_sbl._factor import square
 from recon_sbl._matrix_free import MatrixFree
-from recon_sbl._noise import deviation, noise_variance, whitened
+from recon_sbl._noise import FLOOR, deviation, noise_variance, whitened
 from recon_sbl._probes import column_energy, signs, total
 from recon_sbl._rectified import rectified
 from recon_sbl._state import SblSolver, SblState, check_model
@@ -30,7 +30,6 @@ from recon_sbl._updates import factor, noise
 
 __all__ = ["Cofem", "CofemState"]
 
-_FLOOR = 1e-10  # of the mean square of the data: learned noise never falls below
 _DIGITS = (
     100.0  # no noise below this many roundings of the mean square: conjugate gradients would lose the prior
 )
@@ -136,7 +135,7 @@ class Cofem(SblSolver):
     Appl. 38 (2017) 1075, doi:10.1137/16M1104974 (log|S|).
     """
 
-    update: Annotated[Literal["em", "mackay", "bounding"], Doc("rule for the prior variances")] = "em"
+    update: Annotated[Literal["bounding", "em", "mackay"], Doc("rule for the prior variances")] = "em"
     probes: Annotated[int, Ge(1), Doc("random right-hand sides for the variance")] = 4
     joint: Annotated[bool, Doc("batch axes are snapshots that share the prior variances")] = False
     nonnegative: Annotated[bool, Doc("entries are >= 0")] = False
@@ -201,7 +200,7 @@ class Cofem(SblSolver):
         count, snapshots = operator.shape[0], math.prod(data.shape) // operator.shape[0]
         misfit = norm(data - operator @ state.x) ** 2 / snapshots
         mean = norm(data) ** 2 / math.prod(data.shape)
-        return max(noise("em", misfit, total(state.determined), count, state.s2), _FLOOR * mean, _least(data))
+        return max(noise("em", misfit, total(state.determined), count, state.s2), FLOOR * mean, _least(data))
 
     def _posterior(
         self, problem: Problem, state: CofemState, gamma: Array, operator: Operator, data: Array

@@ -18,9 +18,9 @@ from annotated_types import Ge, Gt, Interval
 from recon import Matrix, Problem
 from recon.arrays import Array, from_numpy, namespace
 from recon.params import Doc
-from recon_sbl._correlation import FLOOR, Model, model
+from recon_sbl._correlation import Model, model
 from recon_sbl._factor import square
-from recon_sbl._noise import deviation
+from recon_sbl._noise import FLOOR, deviation
 from recon_sbl._state import check_model
 from recon_sbl._structured import (
     StructuredSolver,

@@ -31,9 +31,6 @@ from recon_sbl._state import SblSolver, SblState, check_model
 
 __all__ = ["SequentialSbl", "SequentialState"]
 
-START, FLOOR = 0.1, 1e-10
-"""Learned noise: s2 at the start and at least, as parts of the mean square of the data."""
-
 STEADY = 1e-3
 """Relative change of s2 at which it counts as learned."""
 
@@ -134,7 +131,7 @@ class SequentialSbl(SblSolver):
         model = Model.of(problem, "SequentialSbl")
         like, lengths = problem.data, model.lengths()
         empty = not np.any(model.y)
-        s2 = model.s2 if model.s2 is not None else (FLOOR if empty else START)
+        s2 = model.first_s2
         energy, rows = model.energy, model.y.shape[1]
         nothing, columns = np.zeros(0, np.int64), np.zeros((0, rows), model.y.dtype)
         zero = model.spread(nothing, np.zeros(0), like)
@@ -160,7 +157,7 @@ class SequentialSbl(SblSolver):
         model = Model.of(problem, "SequentialSbl")
         lengths = as_numpy(state.lengths).astype(np.float64)
         atoms = OperatorAtoms(model, lengths)
-        s2 = model.s2 if model.s2 is not None else _variance(state.noise, model)
+        s2 = model.s2_of(state.noise)
         active = self._active(model, atoms, state, s2)
         strength = as_numpy(state.strength).astype(np.float64)
         before = active.cost(model.y.shape[1], model.energy)
@@ -171,8 +168,7 @@ class SequentialSbl(SblSolver):
             done = search.candidate()[1] <= tol
         cost, learning, settled = before - search.fall, state.learning, False
         if done and learning:
-            new = max(active.misfit(model.energy) + s2 * active.effective(), FLOOR * model.y.shape[1])
-            new /= model.y.shape[1]
+            new = model.learned_s2(active, s2)
             learning -= abs(new - s2) <= STEADY * s2
             s2, cost = new, self._reset(active, search, model, new)
         elif done:
@@ -250,10 +246,3 @@ class SequentialSbl(SblSolver):
         clean = operator @ x
         sigma = 0.1 * float(np.sqrt(np.mean(clean**2)))
         return Problem(operator, clean + sigma * rng.standard_normal(40), noise=sigma)
-
-
-def _variance(noise: float, model: Model) -> float:
-    """s2 of the model, from the standard deviation that a state holds."""
-    from recon_sbl._noise import parts
-
-    return float(parts(model.problem.data) * (noise / model.rms) ** 2)

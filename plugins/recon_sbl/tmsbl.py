@@ -25,9 +25,9 @@ from recon import Matrix, Problem
 from recon.arrays import Array, as_numpy, device_of, from_numpy, is_complex, namespace
 from recon.errors import CapabilityError
 from recon.params import Doc
-from recon_sbl._correlation import FLOOR, Model, ar1, best_scaled_ar1, model, moments, restored
+from recon_sbl._correlation import Model, ar1, best_scaled_ar1, model, moments, restored
 from recon_sbl._factor import adjoint, square
-from recon_sbl._noise import deviation
+from recon_sbl._noise import FLOOR, deviation
 from recon_sbl._state import check_model
 from recon_sbl._structured import (
     StructuredSolver,
@@ -38,6 +38,7 @@ from recon_sbl._structured import (
     pruned,
     relative_change,
     searches,
+    updated,
 )
 
 __all__ = ["TMsbl", "TMsblState"]
@@ -164,12 +165,7 @@ class TMsbl(StructuredSolver):
         given = model(problem, "TMsbl")
         xp = namespace(state.gamma)
         old = xp.reshape(state.gamma, (-1,))
-        if self.update == "bo":
-            known = state.spread > 0
-            ratio = state.signal / xp.where(known, state.spread, xp.ones_like(old))
-            gamma = old * xp.sqrt(xp.where(known, ratio, xp.zeros_like(old)))
-        else:
-            gamma = old + old * (old * (state.signal - state.spread)) / given.count
+        gamma = updated(self.update, old, state.signal, state.spread, given.count)
         gamma = pruned(gamma, self.prune, given.even)
         change = relative_change(gamma, old)
         determined = float(xp.sum(old * state.spread)) / given.count

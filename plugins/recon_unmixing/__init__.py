@@ -1,7 +1,8 @@
 """Spectral unmixing: endmembers, abundances and libraries of hyperspectral scenes (loaded when first used)."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from recon.lazy import on_first_use
 
 if TYPE_CHECKING:
     from recon_unmixing.abundances import Abundances, RobustAbundances
@@ -79,9 +80,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'recon_unmixing' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"recon_unmixing.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -159,7 +159,7 @@ def _half(
 
     def value(E: Any, gram: Any, cross: Any, A: Any) -> float:
         sums = A.sum(axis=1) - 1.0
-        fit = 0.5 * square - float(np.sum(cross.T * E)) + 0.5 * float(np.sum(gram * (E @ E.T)))
+        fit = _fit(square, E, gram, cross)
         return fit + 0.5 * extra * float(sums @ sums) + lam * float(np.sum(np.sqrt(A)))
 
     gram, cross = A.T @ A, Y.T @ A
@@ -175,6 +175,11 @@ def _half(
         if path[-2] - path[-1] <= tol * abs(path[-1]):
             break
     return _factors(cube, layout, Y, A, E, size, path, lam, seed)
+
+
+def _fit(square: float, E: Any, gram: Any, cross: Any) -> float:
+    """1/2 ||Y - A E||^2 from ||Y||^2, A^T A and Y^T A."""
+    return 0.5 * square - float(np.sum(cross.T * E)) + 0.5 * float(np.sum(gram * (E @ E.T)))
 
 
 def _sparseness(Y: Any) -> float:
@@ -243,7 +248,7 @@ def collaborative_nmf(
     square, E, floor = float(np.sum(Y * Y)), P, 1e-10 * len(Y)
 
     def value(E: Any, gram: Any, cross: Any) -> float:
-        fit = 0.5 * square - float(np.sum(cross.T * E)) + 0.5 * float(np.sum(gram * (E @ E.T)))
+        fit = _fit(square, E, gram, cross)
         groups = float(np.sum(np.sqrt(np.diagonal(gram) + floor)))
         return fit + alpha * groups + 0.5 * beta * float(np.sum((E - P) ** 2))
 

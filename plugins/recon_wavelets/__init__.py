@@ -1,7 +1,8 @@
 """Sparsifying transforms and noise levels: Wavelet, UndecimatedWavelet, Starlet, DCT (loaded when first used)."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from recon.lazy import on_first_use
 
 if TYPE_CHECKING:
     from recon_wavelets.block_matching import BlockMatching
@@ -48,9 +49,4 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'recon_wavelets' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"recon_wavelets.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_first_use(__name__, _HOME)
