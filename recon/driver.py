@@ -93,7 +93,8 @@ def solve(
     solver
         How; by default the installed solver that fits best, named in ``result.provenance["chosen"]`` and the log.
     stop
-        A stopping rule, or a number of iterations; by default ``MaxIterations(500) | Change(1e-5)``.
+        A stopping rule, or a number of iterations; by default the solver's own ``default_stop()``, or
+        ``MaxIterations(500) | Change(1e-5)``.
     x0
         Start image; zeros by default.
     state
@@ -133,7 +134,8 @@ def solve(
         provenance["chosen"] = f"{type(solver).__name__}: {fit.reason}"
         log.info("solve chose %s: %s", type(solver).__name__, fit.reason)
     _checked(problem, solver)
-    rule = as_rule(stop)
+    own = capability(solver, "default_stop") if stop is None else None
+    rule = own() if own else as_rule(stop)
     rule.check(problem)
     provenance |= {"parameters": describe(solver), "stop": repr(rule)}
     watchers = as_observers(observers)
@@ -143,7 +145,7 @@ def solve(
     begin -= records[-1].seconds if records else 0.0
     state, status = _run(problem, solver, state, rule, watchers, every, begin, records)
     spread, learned = capability(solver, "variance"), capability(solver, "hyperparameters")
-    remarks = capability(solver, "remarks")
+    drawn, remarks = capability(solver, "samples"), capability(solver, "remarks")
     if remarks and (sentences := list(remarks(state))):
         provenance["remarks"] = sentences
     result = Result(
@@ -154,6 +156,7 @@ def solve(
         time.perf_counter() - begin,
         solver,
         provenance,
+        samples=drawn(state) if drawn else None,
         variance=spread(state) if spread else None,
         hyperparameters=learned(state) if learned else {},
     )

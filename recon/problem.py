@@ -9,6 +9,7 @@ and prox the steps use.
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -170,8 +171,15 @@ class Problem:
     def _back_projection(self) -> Array:
         return self.operator.H @ self.data
 
+    def kept(self, key: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, made once and kept with the problem; pickle leaves it behind."""
+        found: dict[str, Any] = self.__dict__.setdefault("_kept", {})
+        if key not in found:
+            found[key] = make()
+        return found[key]
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_back_projection"}
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
     # -- for solvers -------------------------------------------------------------------------------------
 

@@ -102,7 +102,8 @@ class Solver(Parameters, ABC):
         Called every few iterations. Override it where A x is already at hand, or to add a certificate
         (``"gap"``, ``"residual"``). What else a solver knows it offers by methods of these names, all of the state:
         ``variance`` becomes ``Result.variance``, ``hyperparameters`` (a mapping of names to arrays and numbers)
-        ``Result.hyperparameters``, and ``remarks`` (sentences a user should read) ``provenance["remarks"]``.
+        ``Result.hyperparameters``, ``samples`` ``Result.samples``, and ``remarks`` (sentences a user should read)
+        ``provenance["remarks"]``. ``default_stop()``, without a state, is the rule where the user gives none.
         """
         prediction = problem.operator @ state.x
         loss = problem.loss.value(prediction, problem.data)

@@ -223,7 +223,7 @@ def _check_measure(solver: Solver, problem: Problem, state: State) -> None:
     numbers_only(solver, "measure", figures)
     loss = problem.loss.value(problem.operator @ state.x, problem.data)
     honest = {"loss": loss}
-    if problem.prior is not None:  # without one, a solver may count a prior of its own
+    if problem.prior is not None and problem.valued:  # without one, a solver may count a prior of its own
         honest["objective"] = loss + problem.penalty(state.x)
     for name, value in honest.items():
         if not (figures[name] == value or abs(figures[name] - value) <= 1e-8 * (abs(value) + 1e-12)):

@@ -1,0 +1,267 @@
+"""A problem as samplers see it: white noise of one level, an operator of norm 1, several chains, two clocks.
+
+    A / L,   y / L,   sigma / L,       L = ||A||
+
+so that one set of defaults serves CT, MRI and blur, and units of the data change nothing. Noise of different levels
+is whitened first. Chains lie on one axis in front of the batch axes.
+
+Noise depends on the seed, the number of the step and that of the chain, never on the batch: an image comes out the
+same in any batch, and the first chains are the same however many there are. Images of one batch share the noise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from recon import Diagonal, LeastSquares, Operator, Problem, WeightedLeastSquares
+from recon.arrays import Array, ArraySpec, as_numpy, leaves, members, namespace, random_normal, tmap
+from recon.errors import CapabilityError
+from recon.linalg import norm
+from recon.noise import known
+from recon.operator import capability
+from recon_diffusion._each import conjugate_gradients, dots
+
+__all__ = ["Clock", "Run", "check_problem", "operator_norm"]
+
+
+@dataclass
+class Clock:
+    """Seconds in the network and in the operator, since the run began in this process."""
+
+    network: float = 0.0
+    operator: float = 0.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One step at work: the problem with norm 1, the chains, and what the step has cost.
+
+    Parameters
+    ----------
+    problem
+        As the user gave it.
+    norm
+        L.
+    chains, seed, step
+        How many chains; the seed of the run; the number of this step.
+    """
+
+    problem: Problem
+    norm: float
+    chains: int
+    seed: int
+    step: int
+    calls: list[int] = field(default_factory=lambda: [0])
+
+    # -- the problem -------------------------------------------------------------------------------------
+
+    @cached_property
+    def operator(self) -> Operator:
+        """A / L, whitened."""
+        made: Operator = self.problem.kept(
+            f"unit operator {self.norm!r}", lambda: _white(self.problem)[0] * (1.0 / self.norm)
+        )
+        return made
+
+    @cached_property
+    def data(self) -> Array:
+        """y / L, whitened, with the chains in front."""
+        white = self.problem.kept(
+            f"unit data {self.norm!r}",
+            lambda: tmap(lambda leaf: leaf * (1.0 / self.norm), _white(self.problem)[1]),
+        )
+
+        def repeat(leaf: Any) -> Any:
+            return namespace(leaf).broadcast_to(leaf[None, ...], (self.chains, *leaf.shape))
+
+        return tmap(repeat, white)
+
+    @cached_property
+    def sigma(self) -> float:
+        """Noise level of y / L."""
+        return noise_level(self.problem) / self.norm
+
+    @property
+    def domain(self) -> ArraySpec:
+        return self.problem.operator.domain  # type: ignore[return-value]
+
+    @property
+    def clock(self) -> Clock:
+        made: Clock = self.problem.kept("clock", Clock)
+        return made
+
+    @property
+    def scale(self) -> float:
+        """What 1 is in the network, in units of the image."""
+        return float(getattr(self.problem.prior, "scale", 1.0))
+
+    # -- the prior ---------------------------------------------------------------------------------------
+
+    def denoise(self, z: Array, s: float) -> Array:
+        """D(z, s), counted and timed."""
+        begin = time.perf_counter()
+        prior: Any = self.problem.prior
+        clean = prior.denoise(z, s)
+        self._count(begin)
+        return clean
+
+    def denoise_vjp(self, z: Array, s: float) -> tuple[Array, Callable[[Array], Array]]:
+        """D(z, s), and the function c -> J^T c of its Jacobian; counted as one call, and one for each J^T c."""
+        begin = time.perf_counter()
+        prior: Any = self.problem.prior
+        clean, pull = prior.denoise_vjp(z, s)
+        self._count(begin)
+
+        def timed(cotangent: Array) -> Array:
+            begin = time.perf_counter()
+            value = pull(cotangent)
+            self._count(begin)
+            return value
+
+        return clean, timed
+
+    def spread(self, s: float) -> float:
+        """r: typical standard deviation of x given z, of the prior, or s d / sqrt(s^2 + d^2) with d its scale."""
+        own = capability(self.problem.prior, "spread")
+        return float(own(s)) if own else s * self.scale / float(np.hypot(s, self.scale))
+
+    def _count(self, begin: float) -> None:
+        self.clock.network += time.perf_counter() - begin
+        self.calls[0] += 1
+
+    # -- the operator ------------------------------------------------------------------------------------
+
+    def forward(self, x: Array) -> Array:
+        return self._timed(self.operator.__matmul__, x)
+
+    def adjoint(self, y: Array) -> Array:
+        return self._timed(self.operator.H.__matmul__, y)
+
+    def normal(self, x: Array) -> Array:
+        fast = capability(self.operator, "normal")
+        return self._timed(fast, x) if fast else self.adjoint(self.forward(x))
+
+    def residual(self, x: Array) -> Array:
+        """A x - y."""
+        return tmap(lambda a, b: a - b, self.forward(x), self.data)
+
+    def gradient(self, x: Array) -> Array:
+        """A^H (A x - y)."""
+        return self.adjoint(self.residual(x))
+
+    def prox(self, v: Array, rho: float, iterations: int, tol: float = 1e-6) -> Array:
+        """argmin 1/2 ||A x - y||^2 + rho/2 ||x - v||^2: in closed form, or by conjugate gradients from v."""
+        closed = capability(self.operator, "data_prox")
+        if closed:
+            return self._timed(closed, v, self.data, rho)
+        step = conjugate_gradients(
+            lambda x: rho * x + self.normal(x),
+            -1.0 * self.gradient(v),
+            self.domain,
+            iterations=iterations,
+            tol=tol,
+        )
+        return v + step
+
+    def _timed(self, function: Callable[..., Array], *arguments: Any) -> Array:
+        begin = time.perf_counter()
+        value = function(*arguments)
+        self.clock.operator += time.perf_counter() - begin
+        return value
+
+    # -- noise -------------------------------------------------------------------------------------------
+
+    def noise(self, use: int = 0, spec: Any = None) -> Array:
+        """Standard normal numbers like z (or of another spec), ones for each use within a step.
+
+        For complex images real and imaginary part have variance 1 each.
+        """
+        spec = self.domain if spec is None else spec
+        batch = self.problem.batch
+        drawn = [
+            random_normal(spec, self.problem.data, np.random.default_rng((self.seed, self.step, use, chain)))
+            for chain in range(self.chains)
+        ]
+
+        def stack(one: ArraySpec, *parts: Any) -> Any:
+            xp = namespace(parts[0])
+            joined = xp.reshape(xp.stack(parts), (self.chains, *(1,) * len(batch), *one.shape))
+            return xp.broadcast_to(joined, (self.chains, *batch, *one.shape)) if batch else joined
+
+        if isinstance(spec, tuple):
+            return tuple(stack(one, *parts) for one, *parts in zip(spec, *drawn, strict=True))
+        return stack(members(spec)[0], *drawn)
+
+    def size(self, x: Array, spec: Any = None) -> Any:
+        """||x|| of each image."""
+        spec = self.domain if spec is None else spec
+        squares = dots(x, x, spec)
+        return namespace(squares).sqrt(squares)
+
+
+def check_problem(problem: Problem, owner: str, vjp: bool = False) -> None:
+    """Refuse a problem that is no quadratic loss of known noise, or whose prior is no single denoiser.
+
+    Raises
+    ------
+    CapabilityError
+        Naming the sampler and what it lacks.
+    ParameterError
+        When the noise level is not known.
+    """
+    if not isinstance(problem.loss, LeastSquares | WeightedLeastSquares):
+        raise CapabilityError(
+            f"{owner} needs a quadratic loss, got {type(problem.loss).__name__}. Use Pdhg or SkRock instead."
+        )
+    if capability(problem.prior, "denoise") is None:
+        raise CapabilityError(
+            f"{owner} needs a prior that denoises, got {problem.prior!r}. "
+            "Give a DiffusionPrior, a GaussianPrior or recon.priors.Denoiser(function)."
+        )
+    if vjp and capability(problem.prior, "denoise_vjp") is None:
+        raise CapabilityError(
+            f"{owner} needs {type(problem.prior).__name__}.denoise_vjp, which it has not. Use DiffPir or Dds instead."
+        )
+    if isinstance(problem.operator.domain, tuple):
+        raise CapabilityError(f"{owner} needs one image, got a tuple of them. Use Pdhg instead.")
+    if not isinstance(problem.loss, WeightedLeastSquares):
+        known(problem, owner)
+
+
+def noise_level(problem: Problem) -> float:
+    """Noise level of the whitened data: 1 where there are weights, or levels of their own for each entry."""
+    if isinstance(problem.loss, WeightedLeastSquares):
+        return 1.0
+    sigma = known(problem, "A sampler")
+    return sigma if isinstance(sigma, float) else 1.0
+
+
+def operator_norm(problem: Problem) -> float:
+    """||A|| of the whitened operator."""
+    return norm(_white(problem)[0], like=problem.data) or 1.0
+
+
+def _white(problem: Problem) -> tuple[Operator, Array]:
+    """W^(1/2) A and W^(1/2) y, where W is not a multiple of the identity."""
+    if isinstance(problem.loss, WeightedLeastSquares):
+        weights = tmap(lambda w: np.sqrt(as_numpy(w).astype(np.float64)), problem.loss.weights)
+    else:
+        sigma = known(problem, "A sampler")
+        if isinstance(sigma, float):
+            return problem.operator, problem.data
+        weights = tmap(lambda s: 1.0 / as_numpy(s).astype(np.float64), sigma)
+    shapes = [one.shape for one in members(problem.operator.codomain)]
+    if any(w.ndim > len(shape) for w, shape in zip(leaves(weights), shapes, strict=True)):
+        raise CapabilityError(
+            "A sampler needs the same noise levels for all images of a batch, got an array with batch axes. "
+            "Solve the images one by one."
+        )
+    full = tuple(np.broadcast_to(w, shape) for w, shape in zip(leaves(weights), shapes, strict=True))
+    whiten = Diagonal(full if isinstance(problem.operator.codomain, tuple) else full[0])
+    return whiten @ problem.operator, whiten @ problem.data
