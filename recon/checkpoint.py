@@ -20,7 +20,7 @@ import numpy as np
 from recon.arrays import Array, ArraySpec, as_numpy, from_numpy, leaves, namespace
 from recon.errors import CheckpointError
 from recon.losses import Loss
-from recon.operator import Operator
+from recon.operator import Operator, capability
 from recon.params import describe
 from recon.priors.base import Prior
 from recon.problem import Problem
@@ -82,6 +82,9 @@ def _identity(part: Any) -> Any:
                 n for c in type(part).__mro__ for n, v in vars(c).items() if isinstance(v, cached_property)
             }
             contents = {name: value for name, value in vars(part).items() if name not in {"_plans", *cached}}
+        own = capability(part, "digest")  # of what lies behind the fields: the weights in a folder
+        if own:
+            contents["digest"] = own()
         return {
             "class": f"{type(part).__module__}.{type(part).__qualname__}",
             **{name: _identity(v) for name, v in contents.items()},

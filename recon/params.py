@@ -161,7 +161,9 @@ def _plain(value: Any) -> Any:
         digest = hashlib.sha256(data.tobytes()).hexdigest()[:16]
         return {"shape": list(data.shape), "dtype": str(data.dtype), "sha256": digest}
     if dataclasses.is_dataclass(value):
-        return {"class": type(value).__name__, **describe(value)}
+        own = getattr(value, "digest", None)  # of what lies behind the fields: the weights in a folder
+        behind = {"digest": own()} if callable(own) else {}
+        return {"class": type(value).__name__, **describe(value), **behind}
     return short(value)
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_image", "draw_run", "figure", "save_figure"]
+__all__ = ["draw_image", "draw_run", "figure", "gray_levels", "save_figure"]
+
+_WIDEST = 6  # panels of a row
 
 
 def figure(width: float, height: float) -> Figure:
@@ -56,11 +58,7 @@ def draw_image(
 
     ``band``, the ends of an interval around every entry, is drawn for signals.
     """
-    values = as_numpy(leaves(image)[0])
-    if np.iscomplexobj(values):
-        values = np.abs(values)
-    while values.ndim > 2:
-        values = values[len(values) // 2]
+    values = _shown(image)
     axes.set_title(title, fontsize=9)
     if values.ndim < 2:
         values = np.atleast_1d(values)
@@ -73,6 +71,21 @@ def draw_image(
     axes.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def gray_levels(image: Array) -> tuple[float, float]:
+    """Values of black and white for :func:`draw_image`, to draw several images alike."""
+    return _limits(_shown(image))
+
+
+def _shown(image: Array) -> np.ndarray[Any, Any]:
+    """What is drawn of an image: its modulus, the middle of a stack."""
+    values = as_numpy(leaves(image)[0])
+    if np.iscomplexobj(values):
+        values = np.abs(values)
+    while values.ndim > 2:
+        values = values[len(values) // 2]
+    return values
 
 
 def _limits(values: np.ndarray[Any, Any]) -> tuple[float, float]:
@@ -89,8 +102,9 @@ def draw_run(
     iterations: Sequence[int],
     objective: Sequence[float],
     bands: Mapping[str, tuple[Array, Array]] | None = None,
+    levels: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
-    """Images by title, side by side, and the course of the objective.
+    """Images by title, side by side (in rows where they are many), and the course of the objective.
 
     Parameters
     ----------
@@ -100,13 +114,19 @@ def draw_run(
         Where the objective was recorded, and what it was.
     bands
         Title to the ends of an interval, drawn where that image is a signal.
+    levels
+        Title to the values of black and white; where there are none, the image decides.
     """
-    columns = len(images) + 1
-    drawn = figure(3.2 * columns, 3.2)
-    axes = drawn.subplots(1, columns, squeeze=False)[0]
+    count = len(images) + 1
+    rows = math.ceil(count / _WIDEST)
+    columns = math.ceil(count / rows)
+    drawn = figure(3.2 * columns, 3.2 * rows)
+    axes = drawn.subplots(rows, columns, squeeze=False).ravel()
     for place, (title, image) in zip(axes, images.items(), strict=False):
-        draw_image(place, image, title, band=(bands or {}).get(title))
-    _draw_course(axes[-1], iterations, objective)
+        draw_image(place, image, title, (levels or {}).get(title), (bands or {}).get(title))
+    for empty in axes[count:]:
+        empty.remove()
+    _draw_course(axes[count - 1], iterations, objective)
     return drawn
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Result"]
+
+_SHOWN = 4  # samples in a picture
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Result:
     provenance
         Versions, parameters, seed, and why this solver was chosen where ``solve`` chose.
     samples, variance
-        Posterior draws and pointwise variance, from solvers that give them.
+        Posterior draws, one after another along a first axis, and pointwise variance, from solvers that give them.
     hyperparameters
         What the solver learned beside x, by name: prior variances, noise, the path of the evidence.
     """
@@ -80,8 +83,10 @@ class Result:
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
         """Lower and upper ends of pointwise credible intervals, x -+ z sqrt(variance) with the normal quantile z.
 
-        Right where the posterior of an entry is near a normal one. For complex images it is refused: take
-        ``variance``, which is that of real and imaginary part together.
+        Where mean and variance are those of K ``samples``, z is t sqrt(1 + 1/K), t the quantile of Student's law with
+        K - 1 degrees of freedom: so few samples make wider intervals, and 90 % of them still hold the truth. Right
+        where the posterior of an entry is near a normal one. For complex images it is refused: take ``variance``,
+        which is that of real and imaginary part together.
 
         Raises
         ------
@@ -90,8 +95,6 @@ class Result:
         ParameterError
             For a level outside (0, 1).
         """
-        from statistics import NormalDist
-
         if not 0.0 < level < 1.0:
             raise ParameterError(f"Result.interval.level must be between 0 and 1, got {level}.")
         if self.variance is None or any(map(is_complex, leaves(self.x))):
@@ -100,9 +103,24 @@ class Result:
                 f"Result.interval needs {what}, which {type(self.solver).__name__} did not give. "
                 "Sample a real image, with SkRock or PerturbAndSolve."
             )
-        z = NormalDist().inv_cdf(0.5 + 0.5 * level)
+        z = self._quantile(0.5 + 0.5 * level)
         reach = tmap(lambda v: z * v**0.5, self.variance)
         return tmap(lambda x, r: x - r, self.x, reach), tmap(lambda x, r: x + r, self.x, reach)
+
+    @property
+    def _draws(self) -> int:
+        return 0 if self.samples is None else int(leaves(self.samples)[0].shape[0])
+
+    def _quantile(self, p: float) -> float:
+        """Of the truth's distance from x, in units of sqrt(variance)."""
+        from statistics import NormalDist
+
+        count = self._draws
+        if count < 2:
+            return NormalDist().inv_cdf(p)
+        from scipy.special import stdtrit
+
+        return float(stdtrit(count - 1, p)) * math.sqrt(1.0 + 1.0 / count)
 
     def check(self) -> Result:
         """Raise a ConvergenceError when the run did not end well; return self otherwise."""
@@ -116,18 +134,26 @@ class Result:
     def plot(self, **panels: Array) -> Figure:
         """The reconstruction (and further images by name) beside the course of the objective.
 
-        With a variance the standard deviation has a panel of its own, and real signals their 90 % intervals.
+        With a variance the standard deviation has a panel of its own, and real signals their 90 % intervals. Where
+        there are several samples, x is their mean, and the first four of them are shown in the gray levels of x.
         """
-        from recon.plotting import draw_run
+        from recon.plotting import draw_run, gray_levels
 
         name = type(self.solver).__name__
+        if self._draws > 1:
+            name = f"{name}, mean of {self._draws}"
         images: dict[str, Array] = {name: self.x}
-        bands = {}
+        bands, levels = {}, None
         if self.variance is not None:
             images["standard deviation"] = np.sqrt(as_numpy(leaves(self.variance)[0]))
             if not any(map(is_complex, leaves(self.x))):
                 bands[name] = self.interval()
-        return draw_run(images | panels, *self.series("objective"), bands)
+        if self._draws > 1:
+            draws = leaves(self.samples)[0]
+            some = {f"sample {k + 1}": draws[k, ...] for k in range(min(self._draws, _SHOWN))}
+            levels = dict.fromkeys([name, *some], gray_levels(self.x))
+            images |= some
+        return draw_run(images | panels, *self.series("objective"), bands, levels)
 
     def save(self, path: str | Path) -> None:
         """Write x, variance and hyperparameters where there are any, and the record as one .npz file, atomically."""

@@ -122,6 +122,8 @@ class Solver(Parameters, ABC):
 
 def relative_change(new: Array, old: Array) -> float:
     """||new - old|| / ||new||, 0 where both are 0."""
+    if new is old:  # a solver that works in place, or has nothing left to do
+        return 0.0
     size = norm(new)
     change = norm(tmap(lambda a, b: a - b, new, old))
     return change / size if size else (1.0 if change else 0.0)

@@ -15,9 +15,7 @@ import math
 import numba
 import numpy as np
 
-WAVES = 4
-FIRST_WAVE = 18
-COLUMNS = FIRST_WAVE + 5 * WAVES
+from recon_datasets._bodies_layout import FIRST_WAVE, WAVES
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")

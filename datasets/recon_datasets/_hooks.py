@@ -1,4 +1,4 @@
-"""What recon_datasets announces: three datasets, and readers and writers of common files."""
+"""What recon_datasets announces: four datasets, and readers and writers of common files."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ def recon_entries() -> list[Entry]:
             "random-ellipses",
             "recon_datasets.synthetic:RandomEllipses",
             "Random ellipse phantoms by seed and number, exact line integrals, optional noise",
+        ),
+        Entry(
+            "dataset",
+            "bodies",
+            "recon_datasets.bodies:Bodies",
+            "Textured CT-like bodies that no prior was trained on, parallel beam on slices or volumes, with noise",
         ),
         Entry(
             "dataset",

@@ -233,6 +233,16 @@ _CONVOLUTION = [
     ),
 ]
 
+_SLICES = [
+    Entry(
+        kind="operator",
+        name="each-slice",
+        target="recon_operators.slices:EachSlice",
+        summary="One operator on every slice of a volume",
+        cites=(_GOLUB,),
+    ),
+]
+
 _GPU = [
     Entry(
         kind="bench",
@@ -247,7 +257,7 @@ _GPU = [
 @hookimpl
 def recon_entries() -> list[Entry]:
     """The operators and benchmarks of this package."""
-    return [*_TOMOGRAPHY, *_FOURIER, *_SENSING, *_CONVOLUTION, *_sampling(), *_GPU]
+    return [*_TOMOGRAPHY, *_FOURIER, *_SENSING, *_CONVOLUTION, *_sampling(), *_SLICES, *_GPU]
 
 
 def _sampling() -> list[Entry]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from recon import Diagonal, LeastSquares, Operator, Problem, WeightedLeastSquares
-from recon.arrays import Array, ArraySpec, as_numpy, leaves, members, namespace, random_normal, tmap
+from recon.arrays import Array, ArraySpec, as_numpy, from_numpy, leaves, members, namespace, tmap, zeros
 from recon.errors import CapabilityError
 from recon.linalg import norm
 from recon.noise import known
@@ -28,6 +28,8 @@ from recon.operator import capability
 from recon_diffusion._each import conjugate_gradients, dots
 
 __all__ = ["Clock", "Run", "check_problem", "operator_norm"]
+
+_WIDE: dict[str, Any] = {"real": np.float64, "complex": np.complex128}
 
 
 @dataclass
@@ -147,22 +149,24 @@ class Run:
         fast = capability(self.operator, "normal")
         return self._timed(fast, x) if fast else self.adjoint(self.forward(x))
 
-    def residual(self, x: Array) -> Array:
-        """A x - y."""
-        return tmap(lambda a, b: a - b, self.forward(x), self.data)
+    def residual(self, x: Array, data: Array | None = None) -> Array:
+        """A x - y, or A x less other data, the noise of a draw added."""
+        return tmap(lambda a, b: a - b, self.forward(x), self.data if data is None else data)
 
-    def gradient(self, x: Array) -> Array:
+    def gradient(self, x: Array, data: Array | None = None) -> Array:
         """A^H (A x - y)."""
-        return self.adjoint(self.residual(x))
+        return self.adjoint(self.residual(x, data))
 
-    def prox(self, v: Array, rho: float, iterations: int, tol: float = 1e-6) -> Array:
+    def prox(
+        self, v: Array, rho: float, iterations: int, tol: float = 1e-6, data: Array | None = None
+    ) -> Array:
         """argmin 1/2 ||A x - y||^2 + rho/2 ||x - v||^2: in closed form, or by conjugate gradients from v."""
         closed = capability(self.operator, "data_prox")
         if closed:
-            return self._timed(closed, v, self.data, rho)
+            return self._timed(closed, v, self.data if data is None else data, rho)
         step = conjugate_gradients(
             lambda x: rho * x + self.normal(x),
-            -1.0 * self.gradient(v),
+            -1.0 * self.gradient(v, data),
             self.domain,
             iterations=iterations,
             tol=tol,
@@ -183,20 +187,26 @@ class Run:
         For complex images real and imaginary part have variance 1 each.
         """
         spec = self.domain if spec is None else spec
-        batch = self.problem.batch
-        drawn = [
-            random_normal(spec, self.problem.data, np.random.default_rng((self.seed, self.step, use, chain)))
-            for chain in range(self.chains)
-        ]
+        like, batch = self.problem.data, self.problem.batch
+        made = [np.empty((self.chains, *one.shape), _WIDE[one.kind]) for one in members(spec)]
+        # Philox with a counter per chain: a generator seeded by a hash for each would cost more than its numbers
+        key = np.random.SeedSequence((self.seed, self.step, use)).generate_state(2, np.uint64)
+        for chain in range(self.chains):
+            rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, chain]))
+            for drawn in made:
+                parts = (drawn.real, drawn.imag) if drawn.dtype.kind == "c" else (drawn,)
+                for part in parts:
+                    part[chain] = rng.standard_normal(part.shape[1:])
 
-        def stack(one: ArraySpec, *parts: Any) -> Any:
-            xp = namespace(parts[0])
-            joined = xp.reshape(xp.stack(parts), (self.chains, *(1,) * len(batch), *one.shape))
-            return xp.broadcast_to(joined, (self.chains, *batch, *one.shape)) if batch else joined
+        def moved(drawn: Any, like: Any) -> Any:
+            values = from_numpy(drawn, like, dtype=like.dtype)
+            if not batch:
+                return values
+            shape = tuple(drawn.shape[1:])
+            values = namespace(values).reshape(values, (self.chains, *(1,) * len(batch), *shape))
+            return namespace(values).broadcast_to(values, (self.chains, *batch, *shape))
 
-        if isinstance(spec, tuple):
-            return tuple(stack(one, *parts) for one, *parts in zip(spec, *drawn, strict=True))
-        return stack(members(spec)[0], *drawn)
+        return tmap(moved, tuple(made) if isinstance(spec, tuple) else made[0], zeros(spec, like))
 
     def size(self, x: Array, spec: Any = None) -> Any:
         """||x|| of each image."""

@@ -32,8 +32,10 @@ class DiffPir(Sampler):
 
     One network call and one proximal map of the data a step: in closed form where the operator has ``data_prox``
     (masks, circular blur, decimation), else by ``inner`` conjugate gradients from the denoised image, each a product
-    with A^H A. Memory: six images per chain, and the network. It restores rather than samples: chains spread less
-    than the posterior.
+    with A^H A. Memory: six images per chain, and the network. It restores rather than samples. With a
+    Gaussian prior, noise of a tenth of the images' spread and 30 steps the mean is off by 0.45 (half of the pixels
+    hidden), 0.68 (blur) and 0.50 (tomography) posterior standard deviations, root mean square, and the variance is
+    0.3 of the posterior's; with ``balance=1`` it is 0.33, 0.11 and 0.09, and the variance is half.
 
     Parameters
     ----------

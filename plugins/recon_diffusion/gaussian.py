@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from recon import Identity, Matrix, Operator, Prior
-from recon.arrays import Array, as_numpy, namespace, real_like
+from recon.arrays import Array, ArraySpec, as_numpy, namespace, real_like
 from recon.constants import constant
 from recon.errors import ParameterError
 from recon_diffusion._each import dots, spread
@@ -100,7 +100,7 @@ class GaussianPrior(Prior):
         return np.asarray(self.mean + basis @ (np.sqrt(self.variances) * noise))
 
     def _basis(self, shape: tuple[int, ...]) -> Operator:
-        return self.basis if self.basis is not None else Identity(shape)
+        return self.basis if self.basis is not None else Identity(ArraySpec(shape))
 
     def _shrunk(self, x: Array, shares: Any) -> Array:
         factors = real_like(shares, x)
@@ -200,6 +200,4 @@ class MixturePrior(Prior):
 
 
 def _spec(part: GaussianPrior) -> Any:
-    from recon.arrays import ArraySpec
-
     return ArraySpec(part.mean.shape)

@@ -19,7 +19,15 @@ import numpy.typing as npt
 from recon.errors import ParameterError
 from recon.operator import capability
 
-__all__ = ["Grid", "NoiseLaw", "levels_of_scheduler", "linear_law", "noise_levels"]
+__all__ = [
+    "EdmLaw",
+    "Grid",
+    "NoiseLaw",
+    "law_of_scheduler",
+    "levels_of_scheduler",
+    "linear_law",
+    "noise_levels",
+]
 
 Grid: TypeAlias = Literal["log", "karras", "uniform", "quadratic"]
 """How noise levels are spaced."""
@@ -43,6 +51,7 @@ class NoiseLaw:
 
     def step(self, sigma: float) -> float:
         """t of the noise level: by interpolation in log s, or the nearest known level's."""
+        sigma = max(sigma, float(self.levels[0]))
         at = float(np.interp(np.log(sigma), np.log(self.levels), np.arange(len(self.levels))))
         return at if self.continuous else float(round(at))
 
@@ -51,6 +60,25 @@ class NoiseLaw:
         if self.continuous:
             return float(np.clip(sigma, self.levels[0], self.levels[-1]))
         return float(self.levels[round(self.step(sigma))])
+
+
+@dataclass(frozen=True, eq=False)
+class EdmLaw(NoiseLaw):
+    """Any level between the first and the last; t = ln(s) / 4 (Karras et al. 2022, table 1).
+
+    Parameters
+    ----------
+    levels
+        The lowest and the highest level.
+    data
+        Standard deviation of the training images, sigma_data.
+    """
+
+    continuous: bool = True
+    data: float = 0.5
+
+    def step(self, sigma: float) -> float:
+        return 0.25 * float(np.log(self.level(sigma)))
 
 
 def linear_law(
@@ -103,6 +131,8 @@ def noise_levels(prior: Any, grid: Grid, steps: int, high: float, low: float) ->
 def levels_of_scheduler(scheduler: Any) -> npt.NDArray[np.float64]:
     """Noise levels s_t, rising, of a diffusers scheduler: from its ``alphas_cumprod``, or its ``sigmas``.
 
+    Levels of no signal at all (s infinite, of laws with a terminal signal-to-noise ratio of 0) are left out.
+
     Raises
     ------
     ParameterError
@@ -110,6 +140,7 @@ def levels_of_scheduler(scheduler: Any) -> npt.NDArray[np.float64]:
     """
     if hasattr(scheduler, "alphas_cumprod"):
         kept = np.asarray(scheduler.alphas_cumprod, dtype=np.float64)
+        kept = kept[kept > 1e-12]
         return np.sqrt((1.0 - kept) / kept)
     if hasattr(scheduler, "sigmas"):
         levels = np.unique(np.asarray(scheduler.sigmas, dtype=np.float64))
@@ -117,3 +148,39 @@ def levels_of_scheduler(scheduler: Any) -> npt.NDArray[np.float64]:
     raise ParameterError(
         f"A scheduler must have alphas_cumprod or sigmas, got {type(scheduler).__name__}. Give a DDIMScheduler."
     )
+
+
+def law_of_scheduler(scheduler: Any, continuous: bool = False) -> tuple[NoiseLaw, str]:
+    """The noise law of a diffusers scheduler, and what its network predicts.
+
+    Parameters
+    ----------
+    scheduler
+        Of the variance-preserving kind (one with ``alphas_cumprod``: DDPM, DDIM, DPM-Solver, Euler, ...), or of EDM.
+    continuous
+        Whether the network was trained on levels between the steps too.
+
+    Raises
+    ------
+    ParameterError
+        For schedulers of another kind (flow matching, score_sde), and other predictions.
+    """
+    config = scheduler.config
+    kind = config.get("prediction_type", "epsilon")
+    if "sigma_data" in config:
+        if kind != "epsilon":
+            raise ParameterError(
+                f"An EDM scheduler's prediction_type must be 'epsilon', got {kind!r}. Give the network as a Network."
+            )
+        ends = np.array([config["sigma_min"], config["sigma_max"]], dtype=np.float64)
+        return EdmLaw(ends, data=float(config["sigma_data"])), "edm"
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise ParameterError(
+            f"A scheduler must have alphas_cumprod, got {type(scheduler).__name__}. Give a DDIMScheduler."
+        )
+    if kind not in ("epsilon", "v_prediction", "sample"):
+        raise ParameterError(
+            f"A scheduler's prediction_type must be 'epsilon', 'v_prediction' or 'sample', got {kind!r}. "
+            "Give the network as a Network."
+        )
+    return NoiseLaw(levels_of_scheduler(scheduler), continuous), kind

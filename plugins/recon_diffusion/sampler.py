@@ -9,22 +9,23 @@ transition; levels, chains, seeds, counts of network calls, mean and spread are 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
 from annotated_types import Ge, Gt
 
 from recon import Problem, Solver, State
-from recon.arrays import Array, is_complex, members, namespace
+from recon.arrays import Array, is_complex, leaves, namespace, tmap
 from recon.params import Doc
 from recon.stopping import MaxIterations, Rule
 from recon_diffusion._each import dots
-from recon_diffusion._run import Run, check_problem, noise_level, operator_norm
+from recon_diffusion._run import Run, check_problem, operator_norm
 from recon_diffusion.diversity import Diversity
 from recon_diffusion.laws import Grid, noise_levels
 
-__all__ = ["Sampler", "SamplerState"]
+__all__ = ["Sampler", "SamplerState", "discrepancy"]
+
+_FITTING = (0.7, 1.4)  # discrepancies that call for no remark
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class SamplerState(State):
 
     ``x`` is the mean over the chains; ``z`` and ``clean`` have the chains in front of the batch axes: the image at
     the present noise level, and the last estimate that fits the data. ``levels`` are the noise levels, 0 at the end;
-    ``calls`` counts calls of the network; ``norm`` is ||A|| of the whitened problem.
+    ``calls`` counts calls of the network; ``norm`` is ||A|| of the whitened problem. ``discrepancy`` is that of
+    :meth:`Sampler.measure` once the last level is reached, 0 before.
     """
 
     z: Array
@@ -43,6 +45,7 @@ class SamplerState(State):
     norm: float
     seed: int
     settled: bool
+    discrepancy: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,21 @@ class Sampler(Solver):
         new = self.advance(run, state, s, after)
         x = namespace(new.clean).mean(new.clean, axis=0)
         done = state.iteration + 1
+        settled = done + 1 == len(state.levels)
         return replace(
-            new, iteration=done, x=x, calls=state.calls + run.calls[0], settled=done + 1 == len(state.levels)
+            new,
+            iteration=done,
+            x=x,
+            calls=state.calls + run.calls[0],
+            settled=settled,
+            discrepancy=discrepancy(run, new.clean) if settled else 0.0,
         )
 
     def guided(self, clean: Array, state: SamplerState, s: float, run: Run) -> Array:
         """The estimates, pushed apart where the user asked for diversity."""
         if self.diversity is None:
             return clean
-        return self.diversity.push(clean, s / state.levels[0], run)
+        return self.diversity.push(clean, s, run)
 
     def default_stop(self) -> Rule:
         """None that matters: the run ends by itself at the last level."""
@@ -133,19 +142,32 @@ class Sampler(Solver):
         a draw that explains the data, and no more.
         """
         run = Run(problem, state.norm, self.chains, state.seed, state.iteration)
-        misfit = run.residual(state.clean)
-        spec = problem.operator.codomain
-        squares = dots(misfit, misfit, spec)
-        numbers = sum(one.size * (2 if one.kind == "complex" else 1) for one in members(spec))
-        mean = float(namespace(squares).mean(squares)) / numbers
         level = state.levels[min(state.iteration, len(state.levels) - 1)]
         return super().measure(problem, state) | {
             "sigma": level,
-            "discrepancy": float(np.sqrt(mean)) / (noise_level(problem) / state.norm),
+            "discrepancy": state.discrepancy or discrepancy(run, state.clean),
             "calls": float(state.calls),
             "network_seconds": run.clock.network,
             "operator_seconds": run.clock.operator,
         }
+
+    def remarks(self, state: SamplerState) -> list[str]:
+        """A sentence where the samples fit the data much worse, or better, than the noise allows."""
+        found = state.discrepancy
+        if found > _FITTING[1]:
+            how = "worse than the noise allows"
+            advice = (
+                "Take more steps, or check Problem.noise and whether the image has the units of the prior."
+            )
+        elif 0.0 < found < _FITTING[0]:  # 0: not at the end
+            how = "better than the noise allows"
+            advice = "They follow the noise. Check Problem.noise, or give the prior more weight."
+        else:
+            return []
+        return [
+            f"The samples fit the data {how}: ||A x - y|| is {found:.2g} sigma sqrt(m), "
+            f"near 1 for draws from the posterior. {advice}"
+        ]
 
     def samples(self, state: SamplerState) -> Array:
         """The chains, for ``Result.samples``."""
@@ -159,3 +181,21 @@ class Sampler(Solver):
         away = state.clean - xp.mean(state.clean, axis=0)[None, ...]
         squares = xp.real(away * xp.conj(away)) if is_complex(away) else away * away
         return xp.sum(squares, axis=0) / (state.clean.shape[0] - 1)
+
+
+def discrepancy(run: Run, clean: Array) -> float:
+    """||A x - y|| / (sigma sqrt(m)), root mean square over chains and batch; one product with A.
+
+    Data that A leaves 0, as a mask does what it hides, are not counted, unless all are 0.
+    """
+    predicted, spec = run.forward(clean), run.problem.operator.codomain
+    some = any(bool(namespace(leaf).any(leaf != 0)) for leaf in leaves(predicted))
+
+    def counted(leaf: Any, value: Any) -> Any:
+        return namespace(leaf).where(leaf != 0, value, 0 * leaf) if some else value
+
+    misfit = tmap(lambda a, b: counted(a, a - b), predicted, run.data)
+    ones = tmap(lambda a: counted(a, 0 * a + (2**0.5 if is_complex(a) else 1.0)), predicted)
+    squares, numbers = dots(misfit, misfit, spec), dots(ones, ones, spec)
+    xp = namespace(squares)
+    return float(xp.mean(squares / xp.where(numbers > 0, numbers, 0 * numbers + 1.0))) ** 0.5 / run.sigma

@@ -42,7 +42,7 @@ Scaling = Callable[[float], Prior]
 
 _STEPS = (0.2, 1.0, 3.0)
 _BATCH = (2, 2)
-_SHAPES = ((4, 3), (6,), (2, 3, 4), (2, 2, 2, 3))
+_SHAPES = ((4, 3), (6,), (2, 3, 4), (2, 2, 2, 3), (16, 16))  # the last for networks
 _KNOWN = ("value", "prox", "gradient", "split", "denoise", "score")
 
 

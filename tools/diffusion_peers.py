@@ -1,0 +1,175 @@
+"""Print PSNR and time per step of our samplers and deepinv's, with one network on the same data in one process.
+
+    python tools/diffusion_peers.py PRIOR [--images 4] [--first 0] [--rounds 5] [--time-only | --psnr-only] [--tune]
+
+PRIOR is a shipped prior or a folder, of images [0, 1] of 128 x 128 pixels. Truths are slices of bodies that no prior
+was trained on; operators, noise and the adaptor of the network are those of ``recon bench diffusion``. Every method
+gets the calls of the network that STEPS says; parameters are in OURS and THEIRS, the best of a grid on other bodies
+(--tune prints the grid). Times are CPU time of whole runs of TIMED steps on one thread, divided by those: medians over
+interleaved rounds, and of the ratio ours / theirs, round by round.
+
+deepinv is not among our extras, and installing it plainly replaces torch. A folder for it alone, beside an environment
+with recon[diffusion]:
+
+    pip install --target FOLDER --no-deps deepinv==0.5.0 torchvision==0.28.0 torchmetrics natsort lightning-utilities \
+        einops h5py requests
+    PYTHONPATH=FOLDER OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python tools/diffusion_peers.py ct-128
+
+(torchvision 0.28 belongs to torch 2.13; of its compiled operators, which a CPU build of torch cannot load, two names
+are declared below.)
+"""
+
+import argparse
+import itertools
+import sys
+import warnings
+
+import numpy as np
+import torch
+from recon_datasets.bodies import body_slice, random_body
+from recon_diffusion import DiffPir, DiffusionPrior
+from recon_diffusion.bench import PROBLEMS, decomposed, network_alone, problem, theirs
+from recon_diffusion.ddrm import Ddrm
+from recon_diffusion.dps import Dps
+
+from recon import solve
+from recon.bench import Case, measure
+from recon.metrics import psnr
+
+STEPS = {"DiffPir": 30, "Ddrm": 20, "Dps": 100}
+TIMED = 10
+SOLVERS = {"DiffPir": DiffPir, "Ddrm": Ddrm, "Dps": Dps}
+PAIRS = [(name, method) for name in PROBLEMS for method in SOLVERS if (name, method) != ("ct", "Ddrm")]
+
+OURS = {}
+THEIRS = {}
+
+GRIDS = {
+    "DiffPir": (
+        {"balance": (0.3, 0.6, 1.0, 2.0), "zeta": (0.3, 0.6, 1.0)},
+        {"lambda_": (0.5, 1.0, 2.0, 4.0, 7.0), "zeta": (0.3, 0.6, 1.0)},
+    ),
+    "Ddrm": (
+        {"eta": (0.5, 0.85, 1.0), "high": (2.0, 10.0)},
+        {"eta": (0.5, 0.85, 1.0), "sigmas": tuple((a, 0.01) for a in (1.0, 5.0))},
+    ),
+    "Dps": (
+        {"zeta": (0.3, 1.0, 3.0)},
+        {"weight": (1.0, 3.0, 10.0, 30.0, 100.0)},
+    ),
+}
+
+
+def declare_torchvision():
+    """Say what the two operators are that torchvision names when it is imported; nothing here calls them."""
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        for name in ("nms", "qnms"):
+            LIBRARY.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+
+
+def ours(name, method, posed, options, steps=None):
+    solver = SOLVERS[method](steps=steps or STEPS[method], **options)
+    posed = decomposed(posed) if method == "Ddrm" else posed
+    return lambda: solve(posed, solver, every=1000).x
+
+
+def peer(name, method, posed, options, steps=None):
+    options, steps = dict(options), steps or STEPS[method]
+    if "sigmas" in options:
+        options["sigmas"] = np.geomspace(*options["sigmas"], steps)
+    return theirs(name, method, posed, steps, **options)
+
+
+def score(maker, name, method, options, prior, seeds):
+    """Mean PSNR over bodies."""
+    found = []
+    for seed in seeds:
+        truth = body_slice(random_body(seed), 128)
+        x = maker(name, method, problem(name, truth, prior, seed), options)()
+        found.append(psnr(x, truth.astype(x.dtype), data_range=1.0))
+    return float(np.mean(found))
+
+
+def tune(prior, seeds):
+    for name, method in PAIRS:
+        for who, maker, grid in zip(("ours", "deepinv"), (ours, peer), GRIDS[method], strict=True):
+            rows = []
+            for values in itertools.product(*grid.values()):
+                options = dict(zip(grid, values, strict=True))
+                rows.append((score(maker, name, method, options, prior, seeds), options))
+            for value, options in sorted(rows, key=lambda row: -row[0])[:4]:
+                say(f"{name} {method} {who}: {value:.2f} {options}")
+
+
+def compare(prior, seeds):
+    say("| problem | method | calls | ours dB | deepinv dB | difference |\n|---|---|---|---|---|---|")
+    for name, method in PAIRS:
+        a = score(ours, name, method, OURS.get((name, method), {}), prior, seeds)
+        b = score(peer, name, method, THEIRS.get((name, method), {}), prior, seeds)
+        say(f"| {name} | {method} | {STEPS[method]} | {a:.2f} | {b:.2f} | {a - b:+.2f} |")
+
+
+def clock(prior, rounds):
+    say(
+        "| problem | method | ours ms/step | deepinv ms/step | network ms/call | ours / deepinv (min to max) |\n"
+        "|---|---|---|---|---|---|"
+    )
+    truth = body_slice(random_body(500), 128)
+    for name, method in PAIRS:
+        posed, steps = problem(name, truth, prior), TIMED
+        case = Case(
+            method,
+            ours(name, method, posed, OURS.get((name, method), {}), steps),
+            {
+                "deepinv": peer(name, method, posed, THEIRS.get((name, method), {}), steps),
+                "network": network_alone(prior.network, 128, steps),
+            },
+        )
+        found = measure(case, rounds)
+        other, alone = found.peers
+        each = [1e3 * timing.spread.median / steps for timing in (found.ours, other, alone)]
+        ratio = found.ours.ratio(other)
+        say(
+            f"| {name} | {method} | {each[0]:.1f} | {each[1]:.1f} | {each[2]:.1f} "
+            f"| {ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) |"
+        )
+
+
+def say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("prior")
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first body")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--tune", action="store_true", help="print the best of each grid, on bodies from 500 on"
+    )
+    parser.add_argument("--psnr-only", action="store_true")
+    parser.add_argument("--time-only", action="store_true")
+    given = parser.parse_args()
+    declare_torchvision()
+    warnings.filterwarnings("ignore", module="deepinv|torchvision")
+    torch.set_num_threads(given.threads)
+    prior = DiffusionPrior(given.prior)
+    if given.tune:
+        tune(prior, range(500, 500 + given.images))
+        return
+    if not given.time_only:
+        compare(prior, range(given.first, given.first + given.images))
+    if not given.psnr_only:
+        clock(prior, given.rounds)
+
+
+if __name__ == "__main__":
+    main()
