@@ -185,7 +185,12 @@ class _Where:
             raise self.error(key, "must have a name", f"got {got}", f"`recon list {kind}` shows them.")
         with self.errors(key):
             cls = registry.get(kind, name)
-            values = {k: self.value(v, kind, key) for k, v in values.items()}
+            groups = _groups(cls)
+            for k, v in values.items():
+                if k in groups and isinstance(v, dict) and "name" not in v:
+                    values[k] = self.build(f"{key}.{k}", groups[k], v)
+                else:
+                    values[k] = self.value(v, kind, key)
             try:
                 return make(cls, values)
             except ParameterError:
@@ -212,6 +217,19 @@ class _Where:
                 return read(self.file.parent, value)
         known = " or ".join("{" + ", ".join(keys) + "}" for keys in TABLES)
         raise ParameterError(f"A table as a value must be {known}, got {{{', '.join(value)}}}.")
+
+
+def _groups(cls: Any) -> dict[str, type]:
+    """Parameters of a class that are groups of parameters themselves, by name, and what they are made of."""
+    if not dataclasses.is_dataclass(cls):
+        return {}
+    kinds = {field.name: get_args(field.type) or (field.type,) for field in fields(cls)}  # type: ignore[arg-type]
+    return {
+        name: kind
+        for name, options in kinds.items()
+        for kind in options
+        if isinstance(kind, type) and issubclass(kind, Parameters)
+    }
 
 
 def _ragged(value: Any) -> bool:

@@ -290,7 +290,7 @@ def _run(
         if status is None and getattr(state, "settled", False):
             status = Status.CONVERGED
         while status is None:
-            record = None
+            record = previous = None  # a state is a volume or more: let it go before the next step needs room
             with np.errstate(over="ignore", invalid="ignore"):
                 previous, state = state, solver.step(problem, state)
                 settled = getattr(state, "settled", False)

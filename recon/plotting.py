@@ -54,7 +54,9 @@ def draw_image(
     limits: tuple[float, float] | None = None,
     band: tuple[Array, Array] | None = None,
 ) -> None:
-    """One image (gray, row 0 on top) or one signal; of a stack the middle member, of complex data the modulus.
+    """One image (row 0 on top) or one signal; of a stack the middle member, of complex data the modulus.
+
+    Images are gray, or of red, green and blue where their last axis is 3.
 
     ``band``, the ends of an interval around every entry, is drawn for signals.
     """
@@ -68,6 +70,8 @@ def draw_image(
             axes.fill_between(np.arange(values.size), bottom, top, alpha=0.3, lw=0)
         return
     low, high = limits or _limits(values)
+    if values.ndim == 3:
+        values = np.clip((values.astype(np.float64) - low) / (high - low), 0.0, 1.0)
     axes.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -79,11 +83,12 @@ def gray_levels(image: Array) -> tuple[float, float]:
 
 
 def _shown(image: Array) -> np.ndarray[Any, Any]:
-    """What is drawn of an image: its modulus, the middle of a stack."""
+    """What is drawn of an image: its modulus, the middle of a stack, with the three colours where it has them."""
     values = as_numpy(leaves(image)[0])
     if np.iscomplexobj(values):
         values = np.abs(values)
-    while values.ndim > 2:
+    colours = values.ndim > 2 and values.shape[-1] == 3 < min(values.shape[-3:-1])
+    while values.ndim > 2 + colours:
         values = values[len(values) // 2]
     return values
 

@@ -101,7 +101,7 @@ class Result:
             what = "a variance" if self.variance is None else "a real image"
             raise CapabilityError(
                 f"Result.interval needs {what}, which {type(self.solver).__name__} did not give. "
-                "Sample a real image, with SkRock or PerturbAndSolve."
+                "Sample a real image: SkRock, PerturbAndSolve, or several chains of a diffusion sampler."
             )
         z = self._quantile(0.5 + 0.5 * level)
         reach = tmap(lambda v: z * v**0.5, self.variance)

@@ -9,7 +9,7 @@ import pytest
 from recon_datasets import Bodies
 from recon_datasets.bodies import HELD_OUT, body_slice, body_volume, random_body
 
-from recon.errors import ParameterError
+from recon.errors import ParameterError, ShapeError
 from recon.testing import check_dataset
 
 # of the shapes of some bodies, rounded: priors were trained on bodies of these numbers
@@ -129,3 +129,15 @@ def test_bodies_that_priors_are_trained_on_are_refused():
     ):
         Bodies(first=HELD_OUT - 99)
     assert len(Bodies(first=HELD_OUT - 100)) == 100
+
+
+def test_shapes_that_are_none_are_refused():
+    """The compiled loops would read past their end."""
+    for shapes in (np.zeros((2, 36)), np.zeros(37), random_body(0)[:, :5]):
+        with pytest.raises(ShapeError, match=r"body_slice.shapes must be of shape \(shapes, 37\), got"):
+            body_slice(shapes, 8)
+    with pytest.raises(ParameterError, match="body_slice.size must be 1 or more, got 0"):
+        body_slice(random_body(0), 0)
+    with pytest.raises(ParameterError, match="body_volume.slices must be 1 or more, got 0"):
+        body_volume(random_body(0), 0, 8)
+    assert np.array_equal(body_slice(np.asfortranarray(random_body(0)), 8), body_slice(random_body(0), 8))

@@ -316,6 +316,12 @@ MISTAKES = {
     FILE
     + 'solver = {name = "fista", step = 1}': "[solver] Fista has no parameter 'step'. Did you mean 'step_size'?",
     FILE + 'solver = {name = "fista", step_size = 0}': "[solver] Fista.step_size must be > 0",
+    FILE + 'solver = {name = "diffpir", diversity = {strengh = 1.0}}': (
+        "[solver.diversity] Diversity has no parameter 'strengh'. Did you mean 'strength'?"
+    ),
+    FILE + 'solver = {name = "diffpir", diversity = {strength = -1.0}}': (
+        "[solver.diversity] Diversity.strength must be >= 0, got -1.0."
+    ),
     FILE + 'prior = ["tv"]': "[prior] must be a table, got 'tv'. Write [prior] with a name.",
     FILE + 'prior = {name = "l1", wight = 1}': "[prior] L1 has no parameter 'wight'. Did you mean 'weight'?",
     FILE + 'prior = {name = "l1", weight = inf}': "[prior] L1.weight must be",

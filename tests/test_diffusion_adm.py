@@ -325,5 +325,12 @@ def test_files_that_are_refused(tmp_path):
     refused("absent.pt", "must be a checkpoint, got nothing there")
     torch.save([1, 2], tmp_path / "list.pt")
     refused("list.pt", "must hold the weights of a guided-diffusion UNet, got others")
+    for weights in (
+        {1: torch.zeros(2)},
+        {"a": torch.zeros(2, dtype=torch.int64)},
+        {"a": torch.zeros(1).expand(10**6, 10**6)},  # 4 TB of one number
+    ):
+        torch.save(weights, tmp_path / "odd.pt")
+        refused("odd.pt", "must hold the weights of a guided-diffusion UNet, got others")
     torch.save({"conv.weight": torch.zeros(2)}, tmp_path / "other.pt")
     refused("other.pt", "must hold the weights of a guided-diffusion UNet, got others")

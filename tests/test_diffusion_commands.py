@@ -117,6 +117,17 @@ def test_a_bar_is_shown_in_a_terminal(monkeypatch):
     assert "20 images/s" in stream.getvalue()
 
 
+def test_a_line_for_each_checkpoint_where_there_is_no_terminal(monkeypatch, capsys):
+    """Reports come every ten steps, checkpoints every seven: none is left out for that."""
+    from recon_diffusion import commands
+
+    with commands._Progress(25, 4, 7) as progress:
+        for step in (10, 20, 25):
+            progress.report(step, 0.5, 0.1 * step)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["step 10 of 25", "step 20 of 25", "step 25 of 25"]
+
+
 def test_list_and_show(call, folder, monkeypatch):
     monkeypatch.setattr(files, "SHIPPED", folder / "shipped")
     assert call("priors", "list")[0].startswith("No prior is shipped here. Train one: recon train-prior")

@@ -198,5 +198,5 @@ def test_the_discrepancy_counts_what_is_measured():
     assert early.state.discrepancy == 0.0
     assert "remarks" not in early.provenance
     start = problem.data[seen]
-    wanted = np.linalg.norm(start) / (problem.noise * np.sqrt(seen.size))
-    assert early.history[0]["discrepancy"] == pytest.approx(wanted)  # A 0 = 0 says nothing of the mask
+    wanted = np.linalg.norm(start) / (problem.noise * np.sqrt(seen.sum()))
+    assert early.history[0]["discrepancy"] == pytest.approx(wanted)  # A 0 = 0, yet these pixels are measured

@@ -22,7 +22,10 @@ from recon_diffusion.ddnm import Ddnm
 from recon_diffusion.ddrm import Ddrm
 from recon_diffusion.dds import Dds
 from recon_diffusion.diffpir import DiffPir
+from recon_diffusion.dps import Dps, Mcg
 from recon_diffusion.gaussian import GaussianPrior
+from recon_diffusion.pigdm import PiGdm
+from recon_diffusion.red_diff import RedDiff
 
 from recon import Identity, Problem, solve
 from recon.arrays import ArraySpec, as_numpy
@@ -72,14 +75,13 @@ def matches(samples, truth, sigmas=4.5):
 
 
 @pytest.mark.parametrize("make", [masked, blurred])
-def test_daps_with_the_networks_covariance_samples_the_posterior(make):
+def test_daps_with_the_networks_covariance_samples_the_posterior(make, quick_noise):
     problem = make()
     matches(run_chains(problem, EXACT), posterior(problem))
 
 
-def test_daps_with_the_networks_covariance_samples_the_posterior_of_tomography():
-    problem = tomography(8, views=3)
-    assert not hasattr(problem.operator, "data_prox")
+def test_daps_with_the_networks_covariance_samples_the_posterior_of_tomography(quick_noise):
+    problem = tomography(8, views=3, matrix=True)
     matches(run_chains(problem, replace(EXACT, steps=2, lanczos=24, inner=24)), posterior(problem))
 
 
@@ -124,6 +126,11 @@ def test_the_distances_see_an_error_of_five_percent(quick_noise):
         Ddnm(steps=4, noise="regularised"),
         Ddrm(steps=4),
         Ddrm(steps=4, transition="ancestral"),
+        Dps(steps=4),
+        Mcg(steps=4, limit=1.0),
+        RedDiff(steps=4),
+        PiGdm(steps=4),
+        PiGdm(steps=4, transition="ancestral"),
         Daps(steps=3, ode_steps=2),
         Daps(steps=3, covariance="jacobian"),
     ],

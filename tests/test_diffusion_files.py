@@ -21,7 +21,7 @@ from recon_diffusion.pipeline import as_pipeline
 from recon_diffusion.prior import DiffusionPrior
 
 from recon import registry
-from recon.errors import CapabilityError, DataError, MissingExtraError
+from recon.errors import CapabilityError, DataError, MissingExtraError, ParameterError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -262,6 +262,59 @@ def test_other_schedulers_are_refused(own):
     refused(own, "must hold scheduler/scheduler_config.json, got none. Say prediction='epsilon'")
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"num_train_timesteps": -5}, "must have 1 to 1000000 num_train_timesteps, got -5"),
+        ({"num_train_timesteps": 10**12}, "num_train_timesteps, got 1000000000000"),
+        ({"num_train_timesteps": "x"}, "num_train_timesteps, got x"),
+        ({"trained_betas": [0.0, 0.0]}, "betas of a DDIMScheduler must be above 0 and at most 1"),
+        ({"trained_betas": [-0.1, 0.2]}, "betas of a DDIMScheduler must be above 0 and at most 1"),
+        ({"trained_betas": [0.1, float("nan")]}, "betas of a DDIMScheduler must be above 0 and at most 1"),
+        ({"trained_betas": []}, "betas of a DDIMScheduler must be above 0 and at most 1"),
+        ({"trained_betas": "abc"}, "scheduler_config.json cannot be read: "),
+    ],
+)
+def test_betas_that_are_no_law_are_refused(tmp_path, change, text):
+    plain = plain_folder(tmp_path / "plain")
+    path = plain / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    refused(plain, text)
+
+
+@pytest.mark.parametrize("change", [{"sigma_min": 0.0}, {"sigma_min": 90.0}, {"sigma_data": -1.0}])
+def test_levels_of_edm_that_cannot_be_are_refused(tmp_path, change):
+    plain = plain_folder(tmp_path / "plain")
+    told = {"_class_name": "EDMEulerScheduler", "sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
+    (plain / "scheduler" / "scheduler_config.json").write_text(json.dumps(told | change))
+    refused(plain, "An EDM scheduler must have 0 < sigma_min < sigma_max and sigma_data > 0")
+
+
+def test_weights_that_cannot_be_are_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = plain_folder(tmp_path / "plain") / "unet" / files.WEIGHTS
+    sound = load_file(path)
+    for value, text in (
+        (torch.full((8,), float("nan")), "must hold finite weights, got NaN or infinity"),
+        (torch.zeros(8, dtype=torch.int64), "must hold the weights of its config.json, got others"),
+        (torch.zeros(8, dtype=torch.complex64), "must hold the weights of its config.json, got others"),
+    ):
+        save_file(sound | {"conv_in.bias": value}, path)
+        refused(tmp_path / "plain", text)
+
+
+def test_a_config_that_asks_for_a_huge_network_costs_nothing(tmp_path):
+    """400 million channels: more memory than any machine has, and refused for its weights, not for that."""
+    path = plain_folder(tmp_path / "plain") / "unet" / "config.json"
+    told = json.loads(path.read_text())
+    for change in ({"block_out_channels": [200_000_000] * 2}, {"layers_per_block": 10**9}):
+        path.write_text(json.dumps(told | change))
+        refused(tmp_path / "plain", "must hold the weights of its config.json, got others")
+    path.write_text("[" * 200_000)
+    refused(tmp_path / "plain", "config.json must be a JSON file, got something unreadable (RecursionError)")
+
+
 def test_changed_and_broken_notes_are_refused(own):
     path = own / "recon.json"
     told = json.loads(path.read_text())
@@ -271,6 +324,13 @@ def test_changed_and_broken_notes_are_refused(own):
         ({"fold": 0}, "recon.json cannot be read: Notes.fold must be >= 1, got 0"),
         ({"folds": 2}, "has no parameter 'folds'. Did you mean 'fold'?"),
         ({"fold": 3}, "cannot be read as a prior: A UNet2DModel must have fold^2 channels"),
+        ({"low": 2.0}, "Notes.high must be above low, got 2 and 2"),
+        ({"spreads": [[0.0, 0.1]]}, "Notes.spreads must be pairs of positive numbers, levels rising"),
+        (
+            {"spreads": [[1.0, 0.2], [0.1, 0.1]]},
+            "Notes.spreads must be pairs of positive numbers, levels rising",
+        ),
+        ({"spreads": [[1.0, -0.2]]}, "Notes.spreads must be pairs of positive numbers, levels rising"),
     ):
         path.write_text(json.dumps(told | change))
         refused(own, text)
@@ -284,7 +344,12 @@ def test_changed_and_broken_notes_are_refused(own):
 
 def test_folders_that_are_none(tmp_path):
     refused(tmp_path, "must hold unet/config.json, got none. Give a folder of 'recon train-prior'.")
-    refused(tmp_path / "absent", "absent', which is not there. Check the path.")
+    refused(tmp_path / "absent", "absent', which is not there. Check the path: nothing is downloaded.")
+    refused("google/ddpm-cifar10-32", "which is not there. Check the path: nothing is downloaded.")
+    refused("x" * 5000, "A prior must be the path of a folder, got 'xxx")
+    refused("~nobody-of-this-name/a", "A prior must be the path of a folder, got '~nobody")
+    with pytest.raises(ParameterError, match="DiffusionPrior.source must"):
+        DiffusionPrior("")
     (tmp_path / "note.txt").write_text("")
     refused(tmp_path / "note.txt", "A prior must be a folder, got the file")
 

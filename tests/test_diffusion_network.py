@@ -112,13 +112,11 @@ def test_fold_is_pixel_unshuffle():
     assert made.network.multiple == 4
 
 
-def test_spread_is_the_measured_table():
+def test_spread_is_wider_than_the_measured_errors():
     table = ((0.1, 0.05), (1.0, 0.2))
     made = prior(spreads=table, low=0.0, high=1.0)
-    assert made.spread(0.5 * 0.1) == pytest.approx(0.5 * 0.05)
-    assert made.spread(0.5 * 10**-0.5) == pytest.approx(0.5 * 0.1)  # even in logarithms
-    assert made.spread(0.5 * 0.01) == pytest.approx(0.5 * 0.005)
-    assert prior().spread(1.0) == pytest.approx(0.5**0.5)
+    assert made.spread(1.0) == pytest.approx(0.7 * 0.5 / 1.25**0.5)
+    assert all(made.spread(0.5 * level) > 0.5 * error for level, error in table)
 
 
 # -- derivatives and arrays ----------------------------------------------------------------------------------------
@@ -304,3 +302,49 @@ def test_levels_of_schedulers():
     law = law_of_scheduler(edm)[0]
     assert law.step(np.e) == pytest.approx(0.25)
     assert law.level(1e9) == pytest.approx(80.0)
+
+
+@pytest.mark.parametrize("scale", [0.05, 300.0])
+def test_unit_and_offset_are_an_affine_map(scale):
+    """D and J^T of x = unit v + offset are those of v: exactly, but for rounding."""
+    plain, mapped = prior(), prior(options={"unit": scale, "offset": -3.0 * scale})
+    v, c = image(2, 8, 8), image(2, 8, 8, seed=1)
+    x, s = scale * v - 3.0 * scale, 0.4
+    np.testing.assert_allclose(mapped.denoise(x, scale * s) / scale + 3.0, plain.denoise(v, s), atol=3e-6)
+    clean, pull = mapped.denoise_vjp(x, scale * s)
+    expected, own = plain.denoise_vjp(v, s)
+    np.testing.assert_allclose(clean / scale + 3.0, expected, atol=3e-6)
+    np.testing.assert_allclose(pull(c), own(c), atol=3e-6)  # unit / unit = 1
+    assert mapped.spread(scale * s) == pytest.approx(scale * plain.spread(s))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", "uint8", "bool"])
+def test_other_numbers_are_taken_for_what_they_are(dtype):
+    """Whole numbers give an estimate with fractions, as they would after a conversion by hand."""
+    values = np.round(2.0 * image()).clip(0, 3)
+    values = (values > 0).astype(dtype) if dtype == "bool" else values.astype(dtype)
+    got = prior().denoise(values, 0.4)
+    assert got.dtype == ("float16" if dtype == "float16" else "float32")
+    expected = prior().denoise(values.astype(np.float32), 0.4)
+    np.testing.assert_allclose(got, expected, atol=2e-3 if dtype == "float16" else 0)
+    tensor = prior().denoise(torch.tensor(values), 0.4)
+    assert str(tensor.dtype) == f"torch.{got.dtype}"
+    np.testing.assert_array_equal(tensor.numpy(), got)
+
+
+def test_threads_may_share_a_prior():
+    from concurrent.futures import ThreadPoolExecutor
+
+    shared, v = prior(), image()
+    expected = shared.denoise(v, 0.4)
+    with ThreadPoolExecutor(4) as pool:
+        for got in pool.map(lambda _: shared.denoise(v, 0.4), range(8)):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_a_device_that_is_not_there_is_said():
+    for name in ("nope", "cuda:77"):
+        with pytest.raises(
+            ParameterError, match="DiffusionPrior.device must be one that torch has here, got"
+        ):
+            prior(options={"device": name}).denoise(image(), 0.4)

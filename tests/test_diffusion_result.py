@@ -14,6 +14,7 @@ from recon_proximal import Fista
 
 import recon
 from recon import L1, ArraySpec, Identity, Problem
+from recon.errors import CapabilityError
 from recon.metrics import coverage
 from recon.plotting import draw_run, gray_levels, save_figure
 
@@ -101,6 +102,12 @@ def test_intervals_from_few_samples_hold_the_truth(chains, result):
         assert coverage(truth, *found.interval(level)) == pytest.approx(level, abs=0.01)
     normal = dataclasses.replace(found, samples=None).interval(0.9)
     assert normal[1] - found.x == pytest.approx(1.6448536 * np.sqrt(found.variance))
+
+
+def test_one_chain_has_no_interval_and_is_told_what_has():
+    alone = recon.solve(gaussian_blur(), DiffPir(steps=4), seed=0)
+    with pytest.raises(CapabilityError, match="or several chains of a diffusion sampler"):
+        alone.interval()
 
 
 @pytest.mark.parametrize("kind", ["real", "complex"])

@@ -10,7 +10,7 @@ import tomllib
 
 import numpy as np
 import pytest
-from recon_diffusion import training
+from recon_diffusion import _training_batches, training
 from recon_diffusion.files import SHIPPED, read_notes
 from recon_diffusion.images import FIRST_BODY, Bodies, Files, source_of
 from recon_diffusion.prior import DiffusionPrior
@@ -90,8 +90,10 @@ def test_broken_off_and_resumed_is_uninterrupted(tmp_path, precision, monkeypatc
 
 
 def test_several_processes_draw_the_same_images():
-    alone = training._batches(TINY, source_of(TINY), 4, parallel=True)
-    several = training._batches(dataclasses.replace(TINY, workers=1), source_of(TINY), 4, parallel=True)
+    alone = _training_batches.drawn_ahead(TINY, source_of(TINY), 4, parallel=True)
+    several = _training_batches.drawn_ahead(
+        dataclasses.replace(TINY, workers=1), source_of(TINY), 4, parallel=True
+    )
     for one, two in zip(alone, several, strict=True):
         np.testing.assert_array_equal(one, two)
         assert one.dtype == np.float32
@@ -164,7 +166,7 @@ def test_training_learns():
     """Forty steps on one image take a quarter of the loss away: gradient, target and rate belong together."""
     config = dataclasses.replace(TINY, steps=40, warmup=5, batch=4, rate=3e-3)
     run = training._Run(config, SHIPPED / "nowhere", "cpu")
-    batch = training._drawn(config, lambda number, held_out: Bodies(16)(0), 0)
+    batch = _training_batches._drawn(config, lambda number, held_out: Bodies(16)(0), 0)
     for _ in range(config.steps):
         run.advance(batch)
     losses = np.array([float(loss) for loss in run.losses])
@@ -327,6 +329,13 @@ def test_checkpoints_that_do_not_fit(tmp_path, finished):
     torch.save(state, tmp_path / training.CHECKPOINT)
     with pytest.raises(ConfigError, match="must hold this network, got another"):
         train(dataclasses.replace(TINY, widths=(16, 16)), tmp_path)
+    for damaged in ([1, 2], {}, {"network": {}, "step": 1}):
+        torch.save(damaged, tmp_path / training.CHECKPOINT)
+        with pytest.raises(DataError, match="must be a checkpoint of a training, got another file"):
+            train(TINY, tmp_path)
+    torch.save(state | {"average": state["average"][1:]}, tmp_path / training.CHECKPOINT)
+    with pytest.raises(ConfigError, match="must hold this network, got another"):
+        train(TINY, tmp_path)
     (tmp_path / training.CHECKPOINT).write_bytes(b"PK")
     with pytest.raises(DataError, match="must be a checkpoint of a training, got something unreadable"):
         train(TINY, tmp_path)
@@ -334,18 +343,84 @@ def test_checkpoints_that_do_not_fit(tmp_path, finished):
         export(TINY, tmp_path / "absent")
 
 
-def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path):
-    calls = []
+def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    advance = training._Run.advance
 
-    def images(number, held_out=False):
-        calls.append(number)
-        return Bodies(16)(number) * (np.float32("nan") if number >= 8 else 1)
+    def broken(run, batch):
+        advance(run, batch)
+        if run.step > 3:
+            run.losses[-1] = torch.tensor(float("nan"))
 
+    monkeypatch.setattr(training._Run, "advance", broken)
     with pytest.raises(
         ParameterError, match="Training.rate must be small enough for the loss to stay finite"
     ):
-        train(TINY, tmp_path, images=images)
+        train(TINY, tmp_path, images=Bodies(16))
     state = kept(tmp_path)
     assert state["step"] == 3
     assert np.isfinite(state["losses"]).all()
     assert json.dumps(state["config"])
+
+
+@pytest.mark.parametrize(
+    ("factor", "text"),
+    [
+        (255.0, "must have values around 0 to 1, got 0 to "),
+        (np.nan, "must be finite, got NaN or infinity"),
+    ],
+)
+def test_images_in_other_units_are_refused_at_once(tmp_path, factor, text):
+    """Not trained on for an hour."""
+    images = np.stack([Bodies(16)(k)[0] for k in range(4)]) * factor
+    np.save(tmp_path / "a.npy", images)
+    config = dataclasses.replace(TINY, images=str(tmp_path / "a.npy"))
+    with pytest.raises(DataError, match=text):
+        train(config, tmp_path / "out")
+
+
+def test_widths_are_positive():
+    for widths in ((8, 0), (-8, 16)):
+        with pytest.raises(ParameterError, match="Training.widths must be multiples of 4"):
+            dataclasses.replace(TINY, widths=widths)
+
+
+def test_a_name_is_that_of_a_folder():
+    for name in ("../elsewhere", "a/b", "..", ".hidden", "", "training.pt", "a\\b"):
+        with pytest.raises(ParameterError, match="Training.name must"):
+            dataclasses.replace(TINY, name=name)
+
+
+def test_what_is_in_the_way_is_said_before_the_training(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    with pytest.raises(DataError, match="tiny must be free for the prior, got something else there"):
+        train(TINY, tmp_path)
+    assert not (tmp_path / training.CHECKPOINT).exists()
+
+
+def test_two_trainings_in_one_folder_are_noticed(tmp_path):
+    """The one that saves second would go on from, and overwrite, what the other has learned."""
+    first, second = (training._Run(TINY, tmp_path, "cpu") for _ in range(2))
+    second.save()
+    with pytest.raises(DataError, match="must be of one training at a time, got a checkpoint of another"):
+        first.save()
+    second.save()
+    assert kept(tmp_path)["step"] == 0
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    import resource
+
+    run = training._Run(TINY, tmp_path, "cpu")
+    run.save()
+    before = kept(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"training\.pt cannot be written"):
+            run.save()
+        with pytest.raises(DataError, match="tiny cannot be written"):
+            run.export(Bodies(16))  # nothing learned yet: its card tells no loss
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert same(kept(tmp_path), before)
+    assert [path.name for path in tmp_path.iterdir()] == [training.CHECKPOINT]

@@ -300,6 +300,7 @@ def _module_names() -> list[tuple[str, str]]:
         "recon_proximal",
         "recon_sbl",
         "recon_unmixing",
+        "recon_diffusion",
         "recon_wavelets",
     ]
     return [(module, name) for module in modules for name in importlib.import_module(module).__all__]

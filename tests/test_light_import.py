@@ -42,7 +42,15 @@ def test_looking_at_what_there_is_leaves_heavy_modules_alone(code):
 
 @pytest.mark.parametrize(
     "package",
-    ["recon_operators", "recon_proximal", "recon_datasets", "recon_wavelets", "recon_sbl", "recon_unmixing"],
+    [
+        "recon_operators",
+        "recon_proximal",
+        "recon_datasets",
+        "recon_wavelets",
+        "recon_sbl",
+        "recon_unmixing",
+        "recon_diffusion",
+    ],
 )
 def test_plugins_and_their_hooks_are_light(package):
     modules = loaded(f"import {package}, {package}._hooks")

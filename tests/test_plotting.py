@@ -142,3 +142,14 @@ def test_no_window_and_no_pyplot(tmp_path):
     )
     path = str(tmp_path / "a.png")
     subprocess.run([sys.executable, "-c", code, path], check=True, env={"MPLBACKEND": "tkagg"})
+
+
+def test_colours_are_drawn_as_colours():
+    values = np.random.default_rng(0).random((3, 6, 8, 3))
+    for image, expected in ((values[1], values[1]), (values, values[1])):  # of a batch the middle one
+        axes = figure(2, 2).add_subplot()
+        draw_image(axes, image, limits=(0.0, 1.0))
+        np.testing.assert_array_equal(axes.images[0].get_array(), expected)
+    axes = figure(2, 2).add_subplot()
+    draw_image(axes, values[:, :, :, 0])  # a volume is none
+    np.testing.assert_array_equal(axes.images[0].get_array(), values[1, :, :, 0])

@@ -397,7 +397,7 @@ def test_check_plugin_by_name(monkeypatch):
         registry.reload()
 
 
-PACKAGES = ["operators", "proximal", "datasets", "wavelets", "sbl", "unmixing"]
+PACKAGES = ["operators", "proximal", "datasets", "wavelets", "sbl", "unmixing", "diffusion"]
 
 
 @pytest.mark.parametrize("package", ["recon", *(f"recon_{name}" for name in PACKAGES)])

@@ -43,12 +43,15 @@ HEADS = Path(__file__).resolve().parents[2] / "shared" / "data" / "ct" / "ge_hea
 QUIET, ROUGH = (MaxIterations(2000) | Change(tol, patience=2) for tol in (3e-5, 1e-4))
 
 SAMPLERS = {
-    "DiffPir, 1 chain of 30": DiffPir(steps=30, balance=1.0),
-    "DiffPir, mean of 3 chains of 10": DiffPir(steps=10, chains=3, balance=1.0),
+    "DiffPir, 1 chain of 30": DiffPir(steps=30, balance=0.3),
+    "DiffPir, mean of 2 chains of 15": DiffPir(steps=15, chains=2, balance=0.5),
+    "DiffPir, mean of 3 chains of 10": DiffPir(steps=10, chains=3, balance=0.7),
+    "DiffPir, mean of 8 chains of 30": DiffPir(steps=30, chains=8, balance=0.3),
     "Dds, 1 chain of 30": Dds(steps=30),
     "Dds, mean of 3 chains of 10": Dds(steps=10, chains=3),
     "PiGdm, 30 steps": PiGdm(steps=30),
-    "Daps, 30 steps": Daps(steps=30),
+    "Daps, 1 chain of 30": Daps(steps=30, high=3.0, low=0.01),
+    "Daps, mean of 8 chains of 30": Daps(steps=30, chains=8, high=3.0, low=0.01),
     "RedDiff, 100 steps": RedDiff(steps=100),
     "Dps, 100 steps": Dps(steps=100),
     "Dps, 1000 steps": Dps(steps=1000),

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
 from recon.dataset import Dataset, Sample
-from recon.errors import ParameterError
+from recon.errors import ParameterError, ShapeError
 from recon.params import Doc, Parameters
 from recon_datasets._bodies_layout import COLUMNS, FIRST_WAVE, WAVES
 
@@ -196,7 +196,20 @@ def _lesions(rng: np.random.Generator, centre: Floats, inner: Floats, angle: flo
 
 
 def body_slice(shapes: Floats, size: int = 128, z: float = 0.0) -> npt.NDArray[np.float32]:
-    """The slice of a body at height z as an image (size, size), row 0 on top; about 1 ms at 128 x 128."""
+    """The slice of a body at height z as an image (size, size), row 0 on top; about 1 ms at 128 x 128.
+
+    Raises
+    ------
+    ShapeError
+        When the shapes are not those of :func:`random_body`.
+    """
+    shapes = np.ascontiguousarray(shapes, dtype=np.float64)
+    if shapes.ndim != 2 or shapes.shape[1] != COLUMNS:  # the compiled loops check nothing
+        raise ShapeError(
+            f"body_slice.shapes must be of shape (shapes, {COLUMNS}), got {shapes.shape}. Take those of random_body."
+        )
+    if size < 1:
+        raise ParameterError(f"body_slice.size must be 1 or more, got {size}.")
     from recon_datasets._bodies_numba import draw
 
     image = np.empty((size, size), dtype=np.float32)
@@ -206,6 +219,8 @@ def body_slice(shapes: Floats, size: int = 128, z: float = 0.0) -> npt.NDArray[n
 
 def body_volume(shapes: Floats, slices: int, size: int = 128) -> npt.NDArray[np.float32]:
     """Slices (slices, size, size) of cubic voxels, centred on z = 0, lowest z first."""
+    if slices < 1:
+        raise ParameterError(f"body_volume.slices must be 1 or more, got {slices}.")
     return np.stack([body_slice(shapes, size, z) for z in _heights(slices, size)])
 
 

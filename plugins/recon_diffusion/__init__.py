@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from recon.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from recon_diffusion.bridge import as_torch
+    from recon_diffusion.bridge import TorchOperator, as_torch
     from recon_diffusion.daps import Daps
     from recon_diffusion.ddnm import Ddnm
     from recon_diffusion.ddrm import Ddrm
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recon_diffusion.pigdm import PiGdm
     from recon_diffusion.pipeline import as_pipeline
     from recon_diffusion.prior import DiffusionPrior
-    from recon_diffusion.red_diff import RedDiff
+    from recon_diffusion.red_diff import RedDiff, RedDiffState, Scene
     from recon_diffusion.sampler import Sampler, SamplerState
     from recon_diffusion.subset import furthest_point_subset
 
@@ -42,8 +42,11 @@ _HOMES: dict[str, str] = {
     "Network": "network",
     "PiGdm": "pigdm",
     "RedDiff": "red_diff",
+    "RedDiffState": "red_diff",
     "Sampler": "sampler",
     "SamplerState": "sampler",
+    "Scene": "red_diff",
+    "TorchOperator": "bridge",
     "as_pipeline": "pipeline",
     "as_torch": "bridge",
     "furthest_point_subset": "subset",
@@ -68,8 +71,11 @@ __all__ = [
     "Network",
     "PiGdm",
     "RedDiff",
+    "RedDiffState",
     "Sampler",
     "SamplerState",
+    "Scene",
+    "TorchOperator",
     "as_pipeline",
     "as_torch",
     "furthest_point_subset",

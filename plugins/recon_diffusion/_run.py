@@ -15,16 +15,30 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from recon import Diagonal, LeastSquares, Operator, Problem, WeightedLeastSquares
-from recon.arrays import Array, ArraySpec, as_numpy, from_numpy, leaves, members, namespace, tmap, zeros
+from recon import Diagonal, LeastSquares, Operator, Problem, WeightedLeastSquares, block_diag
+from recon.arrays import (
+    Array,
+    ArraySpec,
+    as_numpy,
+    from_numpy,
+    leaves,
+    members,
+    namespace,
+    per_member,
+    random_normal,
+    real_like,
+    tmap,
+    zeros,
+)
 from recon.errors import CapabilityError
 from recon.linalg import norm
 from recon.noise import known
 from recon.operator import capability
+from recon.params import short
 from recon_diffusion._each import conjugate_gradients, dots
 
 __all__ = ["Clock", "Run", "check_problem", "operator_norm"]
@@ -67,7 +81,7 @@ class Run:
     def operator(self) -> Operator:
         """A / L, whitened."""
         made: Operator = self.problem.kept(
-            f"unit operator {self.norm!r}", lambda: _white(self.problem)[0] * (1.0 / self.norm)
+            f"unit operator {self.norm!r}", lambda: _whitened(self.problem).operator * (1.0 / self.norm)
         )
         return made
 
@@ -76,7 +90,7 @@ class Run:
         """y / L, whitened, with the chains in front."""
         white = self.problem.kept(
             f"unit data {self.norm!r}",
-            lambda: tmap(lambda leaf: leaf * (1.0 / self.norm), _white(self.problem)[1]),
+            lambda: tmap(lambda leaf: leaf * (1.0 / self.norm), _whitened(self.problem).data),
         )
 
         def repeat(leaf: Any) -> Any:
@@ -87,7 +101,7 @@ class Run:
     @cached_property
     def sigma(self) -> float:
         """Noise level of y / L."""
-        return noise_level(self.problem) / self.norm
+        return _whitened(self.problem).sigma / self.norm
 
     @property
     def domain(self) -> ArraySpec:
@@ -140,18 +154,35 @@ class Run:
     # -- the operator ------------------------------------------------------------------------------------
 
     def forward(self, x: Array) -> Array:
-        return self._timed(self.operator.__matmul__, x)
+        return self.timed(self.operator.__matmul__, x)
 
     def adjoint(self, y: Array) -> Array:
-        return self._timed(self.operator.H.__matmul__, y)
+        return self.timed(self.operator.H.__matmul__, y)
 
     def normal(self, x: Array) -> Array:
         fast = capability(self.operator, "normal")
-        return self._timed(fast, x) if fast else self.adjoint(self.forward(x))
+        return self.timed(fast, x) if fast else self.adjoint(self.forward(x))
 
     def residual(self, x: Array, data: Array | None = None) -> Array:
         """A x - y, or A x less other data, the noise of a draw added."""
         return tmap(lambda a, b: a - b, self.forward(x), self.data if data is None else data)
+
+    def reached(self) -> Array:
+        """1 where an image can change the data, 0 elsewhere: outside a mask, in rows of zeros. All 1 for A = 0."""
+        found: Array = self.problem.kept("reached data", self._find_reached)
+        return found
+
+    def _find_reached(self) -> Array:
+        seen = self.forward(random_normal(self.domain, self.problem.data, np.random.default_rng(0)))
+        some = any(bool(namespace(leaf).any(leaf != 0)) for leaf in leaves(seen))
+        return tmap(lambda leaf: real_like((as_numpy(leaf) != 0.0) | (not some), leaf), seen)
+
+    def count_reached(self) -> float:
+        """How many real numbers the data are that an image can change."""
+        doubled = [2.0 if one.kind == "complex" else 1.0 for one in members(self.problem.operator.codomain)]
+        return sum(
+            n * float(namespace(w).sum(w)) for n, w in zip(doubled, leaves(self.reached()), strict=True)
+        )
 
     def gradient(self, x: Array, data: Array | None = None) -> Array:
         """A^H (A x - y)."""
@@ -163,7 +194,7 @@ class Run:
         """argmin 1/2 ||A x - y||^2 + rho/2 ||x - v||^2: in closed form, or by conjugate gradients from v."""
         closed = capability(self.operator, "data_prox")
         if closed:
-            return self._timed(closed, v, self.data if data is None else data, rho)
+            return self.timed(closed, v, self.data if data is None else data, rho)
         step = conjugate_gradients(
             lambda x: rho * x + self.normal(x),
             -1.0 * self.gradient(v, data),
@@ -173,7 +204,7 @@ class Run:
         )
         return v + step
 
-    def _timed(self, function: Callable[..., Array], *arguments: Any) -> Array:
+    def timed(self, function: Callable[..., Array], *arguments: Any) -> Array:
         begin = time.perf_counter()
         value = function(*arguments)
         self.clock.operator += time.perf_counter() - begin
@@ -231,7 +262,7 @@ def check_problem(problem: Problem, owner: str, vjp: bool = False) -> None:
         )
     if capability(problem.prior, "denoise") is None:
         raise CapabilityError(
-            f"{owner} needs a prior that denoises, got {problem.prior!r}. "
+            f"{owner} needs a prior that denoises, got {short(problem.prior)}. "
             "Give a DiffusionPrior, a GaussianPrior or recon.priors.Denoiser(function)."
         )
     if vjp and capability(problem.prior, "denoise_vjp") is None:
@@ -244,34 +275,53 @@ def check_problem(problem: Problem, owner: str, vjp: bool = False) -> None:
         known(problem, owner)
 
 
-def noise_level(problem: Problem) -> float:
-    """Noise level of the whitened data: 1 where there are weights, or levels of their own for each entry."""
-    if isinstance(problem.loss, WeightedLeastSquares):
-        return 1.0
-    sigma = known(problem, "A sampler")
-    return sigma if isinstance(sigma, float) else 1.0
-
-
 def operator_norm(problem: Problem) -> float:
     """||A|| of the whitened operator."""
-    return norm(_white(problem)[0], like=problem.data) or 1.0
+    return norm(_whitened(problem).operator, like=problem.data) or 1.0
 
 
-def _white(problem: Problem) -> tuple[Operator, Array]:
-    """W^(1/2) A and W^(1/2) y, where W is not a multiple of the identity."""
+class _White(NamedTuple):
+    """A, y and their one noise level."""
+
+    operator: Operator
+    data: Array
+    sigma: float
+
+
+def _whitened(problem: Problem) -> _White:
+    """W^(1/2) A, W^(1/2) y and noise 1; A and y themselves where all entries have one noise level. Kept."""
+    found: _White = problem.kept("whitened", lambda: _made_white(problem))
+    return found
+
+
+def _made_white(problem: Problem) -> _White:
     if isinstance(problem.loss, WeightedLeastSquares):
-        weights = tmap(lambda w: np.sqrt(as_numpy(w).astype(np.float64)), problem.loss.weights)
+        given = per_member(problem.loss.weights, problem.data)
+        roots = [np.sqrt(as_numpy(w).astype(np.float64)) for w in leaves(given)]
     else:
         sigma = known(problem, "A sampler")
         if isinstance(sigma, float):
-            return problem.operator, problem.data
-        weights = tmap(lambda s: 1.0 / as_numpy(s).astype(np.float64), sigma)
-    shapes = [one.shape for one in members(problem.operator.codomain)]
-    if any(w.ndim > len(shape) for w, shape in zip(leaves(weights), shapes, strict=True)):
-        raise CapabilityError(
-            "A sampler needs the same noise levels for all images of a batch, got an array with batch axes. "
-            "Solve the images one by one."
-        )
-    full = tuple(np.broadcast_to(w, shape) for w, shape in zip(leaves(weights), shapes, strict=True))
-    whiten = Diagonal(full if isinstance(problem.operator.codomain, tuple) else full[0])
-    return whiten @ problem.operator, whiten @ problem.data
+            return _White(problem.operator, problem.data, sigma)
+        roots = [1.0 / as_numpy(s).astype(np.float64) for s in leaves(per_member(sigma, problem.data))]
+    level = float(roots[0].flat[0])
+    if level > 0 and all((root == level).all() for root in roots):
+        return _White(problem.operator, problem.data, 1.0 / level)
+    parts = members(problem.operator.codomain)
+    diagonals = tuple(
+        Diagonal(_of_one_image(root, one.ndim), one.shape, one.kind)
+        for root, one in zip(roots, parts, strict=True)
+    )
+    whiten = block_diag(*diagonals) if isinstance(problem.operator.codomain, tuple) else diagonals[0]
+    return _White(whiten @ problem.operator, whiten @ problem.data, 1.0)
+
+
+def _of_one_image(root: Any, ndim: int) -> Any:
+    """Without batch axes, where all images have the same."""
+    while root.ndim > ndim:
+        if not (root == root[:1]).all():
+            raise CapabilityError(
+                "A sampler needs the same noise levels for all images of a batch, got different ones. "
+                "Solve the images one by one."
+            )
+        root = root[0]
+    return root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +61,18 @@ class Training(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not re.fullmatch(r"\w[\w.+-]*", self.name) or self.name in ("training.pt", "loss.png"):
+            raise ParameterError(
+                f"Training.name must be letters, digits and any of '._+-' behind the first, got {self.name!r}. "
+                "It becomes the name of a folder."
+            )
         down = self.fold * 2 ** (len(self.widths) - 1)
         if self.size % down:
             raise ParameterError(
                 f"Training.size must be a multiple of {down} with this fold and these widths, got {self.size}. "
                 "Take fewer widths, or another size."
             )
-        if self.groups < 4:
+        if self.groups < 4 or min(self.widths) < 4:
             raise ParameterError(f"Training.widths must be multiples of 4, got {self.widths}. Round them.")
         if not self.high > self.low:
             raise ParameterError(

@@ -162,7 +162,7 @@ def read_adm(weights: Weights, options: AdmOptions | None = None, where: str = "
     down = [(attends if a else plain).format("Down") for a in shape.attention]
     up = [(attends if a else plain).format("Up") for a in reversed(shape.attention)]
     way = "resnet" if shape.residual_updown else "conv"
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):  # no memory for what is refused below
         module = UNet2DModel(
             sample_size=options.size,
             in_channels=shape.channels,
@@ -184,7 +184,11 @@ def read_adm(weights: Weights, options: AdmOptions | None = None, where: str = "
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if {name: tuple(value.shape) for name, value in table.items()} != expected:
         raise _foreign(where)
-    module.load_state_dict(table)
+    module.load_state_dict(
+        {name: value.to(torch.float32, copy=True) for name, value in table.items()}, assign=True
+    )
+    if not all(bool(value.isfinite().all()) for value in module.parameters()):
+        raise DataError(f"{where} must hold finite weights, got NaN or infinity. Take an earlier checkpoint.")
     return module.float().eval().requires_grad_(False)
 
 
@@ -210,9 +214,21 @@ def _read_table(path: Path) -> Weights:
     for name in ("ema", "state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(name), dict):
             found = found[name]
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) and _whole(value)
+        for name, value in found.items()
+    ):
         raise _foreign(str(path))
     return found
+
+
+def _whole(value: Any) -> bool:
+    """Whether there is memory behind each of its numbers: a file may claim any shape for one number."""
+    import torch
+
+    if value.layout != torch.strided or not value.is_floating_point():
+        return False
+    return bool(value.numel() * value.element_size() <= value.untyped_storage().nbytes())
 
 
 def _shape(weights: Weights, where: str) -> _Shape:
@@ -291,7 +307,6 @@ def _translated(weights: Weights, shape: _Shape, head: int, new_order: bool) -> 
                 continue
             taken.add(name)
             layer, _, kind = name[len(prefix) :].rpartition(".")
-            value = value.float()
             if layer == "qkv":
                 table |= _qkv(value, ours, kind, head, new_order)
             elif layer == "proj_out":

@@ -79,7 +79,7 @@ class _Progress:
         )
         self.task = self.bar.add_task("training", total=steps, loss="", speed="")
         self.begin: tuple[int, float] | None = None
-        self.smooth = 0.0
+        self.smooth, self.done = 0.0, 0
 
     def __enter__(self) -> _Progress:
         self.bar.start()
@@ -94,7 +94,9 @@ class _Progress:
         elapsed = max(seconds - self.begin[1], 1e-9)
         speed = f"{(step - self.begin[0]) * self.batch / elapsed:.0f}"
         self.bar.update(self.task, completed=step, loss=f"{self.smooth:.4f}", speed=speed)
-        if not self.shown and (step % self.every == 0 or step == self.steps):
+        done = step // self.every
+        if not self.shown and (done > self.done or step == self.steps):
+            self.done = done
             click.echo(f"step {step} of {self.steps}, loss {self.smooth:.5f}, {seconds:.0f} s", err=True)
 
 

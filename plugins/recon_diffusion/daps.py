@@ -123,7 +123,7 @@ class Daps(Sampler):
         clean, pull = run.denoise_vjp(state.z, s)
         clean = self.guided(clean, state, s, run)
         free = clean + s * square_root(pull, run.noise(1), run.domain, self.lanczos)
-        misfit = tmap(lambda a, b: a - b, _noisy(run), run.forward(free))
+        misfit = tmap(lambda w, leaf: -w * leaf, run.reached(), run.residual(free, _noisy(run)))
         dual = shifted_inverse(
             lambda u: run.forward(pull(run.adjoint(u))),
             (run.sigma / s) ** 2,

@@ -25,13 +25,12 @@ from annotated_types import Ge, Interval
 
 from recon import Problem
 from recon.arrays import Array, real_like, tmap
-from recon.errors import CapabilityError
 from recon.operator import capability
 from recon.params import Doc
 from recon_diffusion._each import conjugate_gradients
 from recon_diffusion._examples import gaussian_blur
 from recon_diffusion._run import Run
-from recon_diffusion.ddrm import noise_of_coordinates, unit_svd
+from recon_diffusion.ddrm import check_svd, noise_of_coordinates, unit_svd
 from recon_diffusion.sampler import Sampler, SamplerState
 
 __all__ = ["Ddnm"]
@@ -82,11 +81,8 @@ class Ddnm(Sampler):
     inner: Annotated[int, Ge(1), Doc("conjugate gradients in the place of a pseudoinverse")] = 5
 
     def begin(self, run: Run, state: SamplerState) -> SamplerState:
-        if self.noise == "spectral" and capability(run.operator, "svd") is None:
-            raise CapabilityError(
-                f"Ddnm with noise='spectral' needs {run.problem.operator!s}.svd, which it has not. "
-                "Use noise='regularised', DiffPir or Dds instead."
-            )
+        if self.noise == "spectral":
+            check_svd(run, "Ddnm with noise='spectral'", "noise='regularised', DiffPir or Dds")
         return super().begin(run, state)
 
     def advance(self, run: Run, state: SamplerState, s: float, after: float) -> SamplerState:
@@ -110,10 +106,12 @@ class Ddnm(Sampler):
 
     def _inverse(self, run: Run, clean: Array) -> Array:
         """A^+ (y - A x0): by the operator, or by a few conjugate gradients from 0, which leave the null space alone."""
-        pinv, svd = capability(run.operator, "pinv"), capability(run.operator, "svd")
+        pinv = capability(run.operator, "pinv")
+        if pinv is None and capability(run.operator, "svd"):
+            pinv = unit_svd(run)[0].pinv
         misfit = tmap(lambda leaf: -leaf, run.residual(clean))
-        if pinv or svd:
-            return run._timed(pinv if pinv else svd().pinv, misfit)
+        if pinv:
+            return run.timed(pinv, misfit)
         return conjugate_gradients(run.normal, run.adjoint(misfit), run.domain, iterations=self.inner)
 
     def _spectral(

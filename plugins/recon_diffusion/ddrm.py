@@ -35,7 +35,7 @@ from recon_diffusion._examples import gaussian_blur
 from recon_diffusion._run import Run
 from recon_diffusion.sampler import Sampler, SamplerState
 
-__all__ = ["Ddrm", "noise_of_coordinates", "unit_svd"]
+__all__ = ["Ddrm", "check_svd", "noise_of_coordinates", "unit_svd"]
 
 
 class Weights(NamedTuple):
@@ -92,10 +92,7 @@ class Ddrm(Sampler):
     eta_b: Annotated[float, Interval(ge=0, le=1), Doc("share of the data above their noise, of ddrm")] = 1.0
 
     def begin(self, run: Run, state: SamplerState) -> SamplerState:
-        if capability(run.operator, "svd") is None:
-            raise CapabilityError(
-                f"Ddrm needs {run.problem.operator!s}.svd, which it has not. Use DiffPir, Dds or Daps instead."
-            )
+        check_svd(run, "Ddrm", "DiffPir, Dds or Daps")
         high = state.levels[0]
         noise = run.noise()
         free = state.clean + high * noise
@@ -139,6 +136,19 @@ class Ddrm(Sampler):
     @classmethod
     def example(cls) -> Problem:
         return gaussian_blur()
+
+
+def check_svd(run: Run, owner: str, others: str) -> None:
+    """Refuse an operator without ``svd``: its own, or what is left of it where the entries differ in noise."""
+    if capability(run.operator, "svd"):
+        return
+    if capability(run.problem.operator, "svd"):
+        raise CapabilityError(
+            f"{owner} needs one noise level for all data, got levels of their own for each. Use {others} instead."
+        )
+    raise CapabilityError(
+        f"{owner} needs {run.problem.operator!s}.svd, which it has not. Use {others} instead."
+    )
 
 
 def unit_svd(run: Run) -> tuple[Svd, Any, Any]:

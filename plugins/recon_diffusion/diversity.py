@@ -37,8 +37,12 @@ class Diversity(Parameters):
     """Repulsion of the chains of a sampler, ``DiffPir(chains=5, diversity=Diversity())``.
 
     The samples are no longer draws from the posterior: their mean stays about where it was, their spread is larger
-    than the posterior's. Cost: six products with A^H A a step (one closed form where the operator has ``data_prox``)
-    and chains^2 differences of images, no network call. Memory: four more images per chain.
+    than the posterior's. In tomography of 64 x 64 pixels from 16 views, with the prior probe-64 and DiffPir, the mean
+    distance of five samples grows by 1.78 at a residual larger by 1 %, and each is 20 % further from the truth. Methods
+    that follow the data closely keep the residual; in others (Ddrm, Ddnm, Daps, PiGdm) pushed parts pull at measured
+    ones through the prior, and at 1.6 times the distance of Gaussian samples it is 3 to 10 % larger. Dps with few steps
+    has no hold on it. Cost: six products with A^H A a step (one closed form where the operator has ``data_prox``) and
+    chains^2 differences of images, no network call. Memory: four more images per chain.
 
     Parameters
     ----------
@@ -54,7 +58,7 @@ class Diversity(Parameters):
     restoration", ICLR (2024), arXiv:2310.16047, section 5.
     """
 
-    strength: Annotated[float, Ge(0), Doc("share of the difference that is added at high noise levels")] = 0.4
+    strength: Annotated[float, Ge(0), Doc("share of the difference that is added at high noise levels")] = 0.8
     reach: Annotated[
         float | None,
         Gt(0),

@@ -28,7 +28,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from recon import Problem
-from recon.arrays import Array, as_numpy, leaves, members, namespace, random_normal, real_like, tmap
+from recon.arrays import Array, namespace, tmap
 from recon.errors import CapabilityError
 from recon.operator import capability
 from recon.params import Doc
@@ -38,7 +38,7 @@ from recon_diffusion._run import Run
 from recon_diffusion.sampler import Sampler, SamplerState
 from recon_diffusion.transitions import ancestral
 
-__all__ = ["Dps", "Mcg", "Step", "reached"]
+__all__ = ["Dps", "Mcg", "Step"]
 
 Step: TypeAlias = Literal["variance", "published"]
 """How long a step along the gradient is."""
@@ -103,18 +103,14 @@ class Dps(Sampler):
     def _length(self, run: Run, residual: Array, gradient: Array, s: float, after: float) -> Any:
         """c of each image, with axes to be multiplied with one."""
         spec = run.problem.operator.codomain
-        seen = reached(run)
+        seen = run.reached()
         square = dots(tmap(lambda w, r: w * r, seen, residual), residual, spec)
         slope = dots(gradient, gradient, run.domain)
         xp = namespace(square)
-        tiny = np.finfo(np.float32).tiny
+        tiny = float(np.finfo(np.float32).tiny)
         if self.rule == "variance":
-            doubled = [2.0 if one.kind == "complex" else 1.0 for one in members(spec)]
-            numbers = (
-                sum(n * float(namespace(w).sum(w)) for n, w in zip(doubled, leaves(seen), strict=True)) or 1.0
-            )
             floor = max(run.sigma**2, tiny)
-            wanted = (s**2 - after**2) / xp.clip(square / numbers, floor, None)
+            wanted = (s**2 - after**2) / xp.clip(square / run.count_reached(), floor, None)
         else:
             roots = np.hypot(1.0, s / run.scale) * np.hypot(1.0, after / run.scale)
             wanted = run.scale * float(roots) / xp.sqrt(xp.clip(square, tiny, None))
@@ -124,17 +120,6 @@ class Dps(Sampler):
     @classmethod
     def example(cls) -> Problem:
         return gaussian_blur()
-
-
-def reached(run: Run) -> Array:
-    """1 where an image can change the data, 0 elsewhere: outside a mask, in rows of zeros."""
-
-    def find() -> Array:
-        image = random_normal(run.domain, run.problem.data, np.random.default_rng(0))
-        return tmap(lambda leaf: real_like(as_numpy(leaf) != 0.0, leaf), run.forward(image))
-
-    found: Array = run.problem.kept("reached data", find)
-    return found
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ LAW = (
     "prediction_type",
 )
 """What of a scheduler's config says its noise law and prediction; the rest is how diffusers samples."""
+MOST_STEPS = 1_000_000
 EDM = ("sigma_min", "sigma_max", "sigma_data", "prediction_type")
 
 
@@ -84,7 +85,7 @@ def load_network(
     need_extra()
     folder = prior_folder(source)
     given = Notes(low=low, high=high, complex_images=complex_images)
-    notes = read_notes(folder) if (folder / "recon.json").exists() else given
+    notes = read_notes(folder) if (folder / "recon.json").is_file() else given  # no pipe
     _check_pipeline(folder)
     unet = _unet_folder(folder)
     module = _read_unet(unet)
@@ -156,16 +157,23 @@ def need_extra() -> None:
 
 def prior_folder(source: str | Path) -> Path:
     """The folder of a shipped prior or of a path, which must be there."""
-    if (SHIPPED / str(source) / "recon.json").is_file():
-        return SHIPPED / str(source)
-    folder = Path(source).expanduser()
-    if folder.is_file():
+    try:
+        if (SHIPPED / str(source) / "recon.json").is_file():
+            return SHIPPED / str(source)
+        folder = Path(source).expanduser()
+        file, there = folder.is_file(), folder.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such user
+        raise DataError(
+            f"A prior must be the path of a folder, got {str(source)[:60]!r}. {error}."[:300]
+        ) from error
+    if file:
         advice = "'recon priors convert' reads those of guided-diffusion." if folder.suffix in PICKLES else ""
         raise DataError(f"A prior must be a folder, got the file {folder}. {advice}".rstrip())
-    if not folder.is_dir():
+    if not there:
         known = f"one of {', '.join(shipped())}, or " if shipped() else ""
         raise DataError(
-            f"A prior must be {known}a folder, got {str(source)!r}, which is not there. Check the path."
+            f"A prior must be {known}a folder, got {str(source)!r}, which is not there. "
+            "Check the path: nothing is downloaded."
         )
     return folder
 
@@ -195,7 +203,8 @@ def _check_pipeline(folder: Path) -> None:
 def _read_unet(unet: Path) -> Any:
     """The UNet2DModel of a folder in float32, for estimates only; torch's random numbers stay where they were.
 
-    Not by ``from_pretrained``: it fills what is missing with noise, draws progress bars and may ask a network.
+    Not by ``from_pretrained``: it fills what is missing with noise, draws progress bars and may ask a network. The
+    network is made without memory first: what its config asks for beyond the weights at hand costs nothing.
     """
     import torch
     from diffusers.models import UNet2DModel
@@ -210,21 +219,34 @@ def _read_unet(unet: Path) -> Any:
     paths = _weights(unet)
     known = inspect.signature(UNet2DModel.__init__).parameters
     try:
-        found = {key: value for path in paths for key, value in load_file(path).items()}
-        with torch.random.fork_rng(devices=[]):
+        found = {_renamed(key): value for path in paths for key, value in load_file(path).items()}
+        if config.get("layers_per_block", 2) * len(config.get("block_out_channels", ())) > len(found):
+            raise _other_weights(unet)  # before as many layers are made
+        with torch.device("meta"):
             module = UNet2DModel(**{key: value for key, value in config.items() if key in known})
+    except DataError:
+        raise
     except Exception as error:  # a damaged file can make safetensors, torch and diffusers raise anything
         raise DataError(
             f"{unet} must hold a UNet2DModel in safetensors, got something unreadable ({type(error).__name__})."
         ) from error
+    if not all(value.is_floating_point() for value in found.values()):
+        raise _other_weights(unet)
     try:
-        module.load_state_dict({_renamed(key): value.float() for key, value in found.items()})
+        own = {key: value.to(torch.float32, copy=True) for key, value in found.items()}  # aligned: same bits
+        module.load_state_dict(own, assign=True)
     except RuntimeError as error:
-        raise DataError(
-            f"{unet} must hold the weights of its config.json, got others. Copy or convert it anew."
-        ) from error
+        raise _other_weights(unet) from error
+    if any(value.is_meta for value in (*module.parameters(), *module.buffers())):
+        raise DataError(f"{unet} must hold all of its network, got a kind of blocks that has no reader.")
+    if not all(bool(value.isfinite().all()) for value in module.parameters()):
+        raise DataError(f"{unet} must hold finite weights, got NaN or infinity. Take an earlier checkpoint.")
     module = module.to(memory_format=torch.channels_last)  # a tenth less time on a CPU, gradients too
     return module.eval().requires_grad_(False)
+
+
+def _other_weights(unet: Path) -> DataError:
+    return DataError(f"{unet} must hold the weights of its config.json, got others. Copy or convert it anew.")
 
 
 def _renamed(name: str) -> str:
@@ -247,7 +269,9 @@ def _weights(unet: Path) -> list[Path]:
     names = sorted({Path(str(name)).name for name in parts.values()}) if isinstance(parts, dict) else []
     lost = [name for name in names if not name.endswith(".safetensors") or not (unet / name).is_file()]
     if lost or not names:
-        raise DataError(f"{index} must name files of safetensors beside it, got {', '.join(lost) or 'none'}.")
+        raise DataError(
+            f"{index} must name files of safetensors beside it, got {', '.join(lost[:3]) or 'none'}."
+        )
     return [unet / name for name in names]
 
 
@@ -275,16 +299,20 @@ def read_scheduler(folder: Path, prediction: Prediction | None) -> Any:
         return known.DDIMScheduler(prediction_type=prediction)
     config = _read_json(path)
     name = str(config.get("_class_name"))
-    if name.startswith("EDM") and hasattr(known, name):
-        return getattr(known, name)(**{k: config[k] for k in EDM if k in config})
-    if "beta_schedule" not in config and "trained_betas" not in config:
+    edm = name.startswith("EDM") and hasattr(known, name)
+    if not edm and "beta_schedule" not in config and "trained_betas" not in config:
         raise DataError(
             f"{path} must be of a scheduler with betas, or of EDM, got {name}. Others have no reader."
         )
+    steps = config.get("num_train_timesteps", 1000)
+    if not isinstance(steps, int) or not 1 <= steps <= MOST_STEPS:
+        raise DataError(f"{path} must have 1 to {MOST_STEPS} num_train_timesteps, got {str(steps)[:20]}.")
+    made = getattr(known, name) if edm else known.DDIMScheduler
     try:
-        return known.DDIMScheduler(**{key: config[key] for key in LAW if key in config})
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+        return made(**{key: config[key] for key in (EDM if edm else LAW) if key in config})
+    except Exception as error:  # diffusers checks nothing: torch and numpy raise what they like
+        said = str(error).partition("\n")[0][:200]
+        raise DataError(f"{path} cannot be read: {said or type(error).__name__}.") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -292,7 +320,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} must be there, got nothing. Copy the whole folder.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path} must be a JSON file, got something unreadable ({type(error).__name__})."
         ) from None
@@ -330,6 +358,7 @@ def save_prior(
     """
     need_extra()
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     notes = notes or Notes()
@@ -356,6 +385,8 @@ def save_prior(
             _write_json(aside / "model_index.json", _index(module, scheduler))
         _write_card(aside, notes, module)
         _exchange(aside, folder)
+    except SafetensorError as error:  # a full disk, from safetensors
+        raise DataError(f"{folder} cannot be written: {str(error).lower()}.") from error
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {(error.strerror or str(error)).lower()}.") from error
     finally:

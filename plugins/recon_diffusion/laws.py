@@ -136,10 +136,14 @@ def levels_of_scheduler(scheduler: Any) -> npt.NDArray[np.float64]:
     Raises
     ------
     ParameterError
-        When it has neither.
+        When it has neither, or betas that are no law of noise.
     """
     if hasattr(scheduler, "alphas_cumprod"):
         kept = np.asarray(scheduler.alphas_cumprod, dtype=np.float64)
+        if not (kept.size and 1e-12 < kept[0] < 1.0 and kept[-1] >= 0.0 and np.all(np.diff(kept) <= 0.0)):
+            raise ParameterError(
+                f"The betas of a {type(scheduler).__name__} must be above 0 and at most 1, got others. Check them."
+            )
         kept = kept[kept > 1e-12]
         return np.sqrt((1.0 - kept) / kept)
     if hasattr(scheduler, "sigmas"):
@@ -173,7 +177,13 @@ def law_of_scheduler(scheduler: Any, continuous: bool = False) -> tuple[NoiseLaw
                 f"An EDM scheduler's prediction_type must be 'epsilon', got {kind!r}. Give the network as a Network."
             )
         ends = np.array([config["sigma_min"], config["sigma_max"]], dtype=np.float64)
-        return EdmLaw(ends, data=float(config["sigma_data"])), "edm"
+        data = float(config["sigma_data"])
+        if not (0.0 < ends[0] < ends[1] < np.inf and 0.0 < data < np.inf):
+            raise ParameterError(
+                f"An EDM scheduler must have 0 < sigma_min < sigma_max and sigma_data > 0, got {ends[0]:g}, "
+                f"{ends[1]:g} and {data:g}. Check its config."
+            )
+        return EdmLaw(ends, data=data), "edm"
     if not hasattr(scheduler, "alphas_cumprod"):
         raise ParameterError(
             f"A scheduler must have alphas_cumprod, got {type(scheduler).__name__}. Give a DDIMScheduler."

@@ -1,13 +1,19 @@
 """DiffusionMBIR: a volume from a prior of slices by a long reverse diffusion (Chung et al. 2023).
 
-From level s to s', with the score (D(z, s) - z) / s^2 of every slice:
+From level s to s', slice by slice, with x0 = D(z, s):
 
-    predictor    z <- z + (s^2 - s'^2) score(z, s) + sqrt(s^2 - s'^2) n
-    corrector    z <- z + e score(z, s') + sqrt(2 e) n,     e = 2 (r ||n|| / ||score||)^2
-    data         one iteration of ADMM on  1/2 ||A z - y||^2 + gamma/2 ||z - z0||^2 + rho t ||D z||_1,   from z = z0
+    predictor    z <- z + (1 - s'^2 / s^2) (x0 - z) + s' / s sqrt(s^2 - s'^2) n
+    corrector    z <- z + e score + sqrt(2 e) n,     x0 = D(z, s'),  score = (x0 - z) / s'^2,  e = 2 (r |n| / |score|)^2
 
-and, as an option, after the last level z <- z + A^H (y - A z) / (A^H A 1). D are the differences between slices;
-gamma = lambda sigma^2 / s'^2 weighs the prior against noisy data, the paper has none.
+and then over the volume one iteration of ADMM, begun anew at every level from the corrector's estimate x0:
+
+    d = soft(D x0, t),   u = D x0 - d
+    x <- some conjugate gradients on  1/2 ||A x - y||^2 + gamma/2 ||x - x0||^2 + rho/2 ||D x - d + u||^2,   from x0
+    z <- z + x - x0
+
+D are the differences between slices, gamma = lambda sigma^2 / s'^2 the pull of the prior. The published method
+(``published=True``) takes the noisy z itself for x0, carries d and u on from level to level, has sqrt(s^2 - s'^2) n in
+the predictor, and ends with z <- z + A^H (y - A z) / (A^H A 1), here ``final``.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from recon import Problem
 from recon.arrays import Array, ArraySpec, namespace
@@ -24,7 +30,7 @@ from recon.params import Doc
 from recon_diffusion._each import dots, spread
 from recon_diffusion._run import Run
 from recon_diffusion.sampler import SamplerState
-from recon_diffusion.volumes import Slabs, VolumeSampler, blurred_volume
+from recon_diffusion.volumes import Slabs, VolumeSampler, VolumeState, blurred_volume
 
 __all__ = ["DiffusionMbir"]
 
@@ -33,20 +39,27 @@ __all__ = ["DiffusionMbir"]
 class DiffusionMbir(VolumeSampler):
     """Predictor and corrector on the noisy volume, and a data step with a coupling between slices after each.
 
-    Two network calls a slice and step, hundreds to thousands of steps: :class:`Dds3D` needs a small part of that.
-    Memory: with ``in_place`` two volumes and some slabs, else four. The data step acts on the noisy volume as it is, so
-    that early steps fight the noise. Until the end ``x`` is that noisy volume.
+    Two network calls a slice and step, hundreds of steps: :class:`Dds3D` needs a small part of that. Memory: with
+    ``in_place`` two volumes and some slabs, else four.
+
+    What is ours: the data step. As published, the noisy volume z = x + s n is drawn to data that lack its noise s A n,
+    and to the differences between slices of the level before, noise and all: the network meets less noise than it is
+    told of, and the coupling must stay weak. Here the data step acts on the estimate, and z moves as its estimate does;
+    that is the published step with data and differences that have the noise which the network finds in z. Some ten
+    steps do then.
 
     Parameters
     ----------
     steps, chains, high, low, grid, coupling, threshold, boundary, balance, inner, slab, in_place
-        See :class:`VolumeSampler`. The published levels are 378 to 0.01 for images in [0, 1], with a coupling of 0.026
-        and a threshold of 0.008. More conjugate gradients or a stronger coupling do harm: the split remembers the
-        steps between slices at the level before, noise and all, and the volume is pulled back to them.
+        See :class:`VolumeSampler`.
     diversity
-        Without effect: there is no estimate to push before the data step.
+        Pushes the estimates of the chains apart before the data step; without effect as published.
     snr
-        r of the corrector. Its step is that of each slice, so that no slice depends on the others.
+        r of the corrector; 0 leaves it out. Its step is that of each slice, so that no slice depends on the others.
+    published
+        The published method. Take with it 2000 ``steps``, ``coupling=0.026``, ``threshold=0.008``, ``balance=0``,
+        ``inner=1`` and ``final=True``; the levels are 378 to 0.01 for images in [0, 1]. ``x`` is the noisy volume until
+        the end.
     final
         Whether a step towards the data alone ends the run, as published; it brings noise of the data back.
 
@@ -65,46 +78,62 @@ class DiffusionMbir(VolumeSampler):
     diffusion models", CVPR (2023), arXiv:2211.10655, algorithm 1.
     """
 
-    steps: Annotated[int, Ge(1), Doc("noise levels to walk through")] = 1000
-    high: Annotated[float, Gt(0), Doc("first noise level, in units of the prior's scale")] = 150.0
-    balance: Annotated[float, Ge(0), Doc("lambda, weight of the prior in the data step")] = 0.0
-    inner: Annotated[int, Ge(1), Doc("conjugate gradients of a data step")] = 1
+    steps: Annotated[int, Ge(1), Doc("noise levels to walk through")] = 250
     snr: Annotated[float, Ge(0), Doc("r, signal to noise ratio of the corrector")] = 0.16
-    final: Annotated[bool, Doc("whether a step towards the data alone ends the run")] = True
+    published: Annotated[bool, Doc("whether the data step acts on the noisy volume, as published")] = False
+    final: Annotated[bool, Doc("whether a step towards the data alone ends the run")] = False
 
-    def begin(self, run: Run, state: SamplerState) -> SamplerState:
+    def begin(self, run: Run, state: Any) -> VolumeState:
+        """Pure noise around x0, which is kept apart: z = clean + noise, so that the data step may work in clean."""
         volume = Slabs(run, self.slab)
+        if self.published:
+            for lo, hi in volume.images():
+                state.clean[volume.at(lo, hi)] += state.levels[0] * volume.noise(lo, hi, 0, state.clean)
+            return replace(super().begin(run, state), x=self.mean(state.clean))
+        noise = namespace(state.clean).empty_like(state.clean)
         for lo, hi in volume.images():
-            state.clean[volume.at(lo, hi)] += state.levels[0] * volume.noise(lo, hi, 0, state.clean)
-        return replace(state, x=self.mean(state.clean))
+            noise[volume.at(lo, hi)] = state.levels[0] * volume.noise(lo, hi, 0, noise)
+        return replace(state, z=noise)
 
-    def advance(self, run: Run, state: SamplerState, s: float, after: float) -> SamplerState:
+    def advance(self, run: Run, state: Any, s: float, after: float) -> SamplerState:
         volume = Slabs(run, self.slab)
-        z = self.output(state.clean)
+        corrects = after > 0.0 and self.snr > 0.0
+        clean = self.output(state.clean)
+        noise = clean if self.published else self.output(state.z)
         for lo, hi in volume.images():
             part = volume.at(lo, hi)
-            slices = self._predicted(run, state.clean[part], volume.noise(lo, hi, 0, z), s, after)
-            if after > 0.0 and self.snr > 0.0:
-                slices = self._corrected(run, slices, volume.noise(lo, hi, 1, z), after)
-            z[part] = slices
-        split = self.data_step(run, z, state.split, after or s)
+            z = state.clean[part] + 0.0 if self.published else state.clean[part] + state.z[part]
+            z, estimate = self._predicted(run, z, volume.noise(lo, hi, 0, z), s, after)
+            if corrects:
+                z, estimate = self._corrected(run, z, volume.noise(lo, hi, 1, z), after)
+            clean[part] = z if self.published else estimate
+            if not self.published:
+                z -= estimate
+                noise[part] = z
+        if self.diversity is not None and not self.published:
+            clean = self.guided(clean, state, after or s, run)
+        level = after if corrects or (self.published and after) else s
+        split = self.data_step(run, clean, state.split if self.published else None, level)
         if after == 0.0 and self.final:
-            self._to_the_data(volume, z)
-        calls = state.calls + (2 if after > 0.0 and self.snr > 0.0 else 1)
-        return replace(state, z=z, clean=z, split=split, calls=calls)
+            self._to_the_data(volume, clean)
+        kept = () if split is None else split
+        calls = state.calls + (2 if corrects else 1)
+        return replace(state, z=noise, clean=clean, split=kept, calls=calls)
 
-    def _predicted(self, run: Run, z: Array, noise: Array, s: float, after: float) -> Array:
+    def _predicted(self, run: Run, z: Array, noise: Array, s: float, after: float) -> tuple[Array, Array]:
+        clean, old = run.denoise(z, s), (after / s) ** 2
+        new = math.sqrt(s**2 - after**2) * (1.0 if self.published and after else after / s)
+        return clean + old * (z - clean) + new * noise, clean
+
+    def _corrected(self, run: Run, z: Array, noise: Array, s: float) -> tuple[Array, Array]:
         clean = run.denoise(z, s)
-        return z + (1.0 - (after / s) ** 2) * (clean - z) + math.sqrt(s**2 - after**2) * noise
-
-    def _corrected(self, run: Run, z: Array, noise: Array, s: float) -> Array:
-        score = (run.denoise(z, s) - z) * (1.0 / s**2)
+        score = (clean - z) * (1.0 / s**2)
         image = ArraySpec(run.domain.shape[1:], run.domain.kind)
         xp = namespace(z)
         squares = dots(score, score, image)
         safe = xp.where(squares > 0, squares, xp.ones_like(squares))
         pace = spread(2.0 * self.snr**2 * dots(noise, noise, image) / safe, z, image)
-        return z + pace * score + xp.sqrt(2.0 * pace) * noise
+        return z + pace * score + xp.sqrt(2.0 * pace) * noise, clean
 
     def _to_the_data(self, volume: Slabs, z: Array) -> None:
         """z <- z + A^H (y - A z) / (A^H A 1), where the data see anything."""

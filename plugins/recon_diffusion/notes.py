@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from annotated_types import Ge
 
+from recon.errors import ParameterError
 from recon.params import Doc, Parameters
 
 __all__ = ["Notes"]
@@ -39,3 +41,16 @@ class Notes(Parameters):
     )
     sha256: Annotated[str, Doc("of the weights")] = ""
     format: Annotated[int, Doc("of this file")] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.high > self.low:
+            raise ParameterError(
+                f"Notes.high must be above low, got {self.high:g} and {self.low:g}. Exchange them."
+            )
+        levels = [0.0, *(level for level, _ in self.spreads)]
+        rising = all(one < two for one, two in itertools.pairwise(levels))
+        if not rising or not all(error > 0.0 for _, error in self.spreads):
+            raise ParameterError(
+                "Notes.spreads must be pairs of positive numbers, levels rising, got others. Measure them anew."
+            )

@@ -30,7 +30,6 @@ from recon.params import Doc
 from recon_diffusion._each import conjugate_gradients, dots, spread
 from recon_diffusion._examples import gaussian_blur
 from recon_diffusion._run import Run
-from recon_diffusion.dps import reached
 from recon_diffusion.sampler import Sampler, SamplerState
 from recon_diffusion.transitions import ancestral, ddim
 
@@ -135,7 +134,7 @@ class PiGdm(Sampler):
         def apply(u: Array) -> Array:
             return tmap(lambda seen, own: seen + run.sigma**2 * own, run.forward(spread_by(u)), u)
 
-        misfit = tmap(lambda w, leaf: -w * leaf, reached(run), run.residual(clean))
+        misfit = tmap(lambda w, leaf: -w * leaf, run.reached(), run.residual(clean))
         return spread_by(conjugate_gradients(apply, misfit, spec, iterations=self.inner))
 
     @classmethod

@@ -10,15 +10,17 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, MinLen
 
 from recon import Prior
-from recon.arrays import Array, ArraySpec, as_numpy, from_numpy, is_complex
-from recon.errors import ShapeError
+from recon.arrays import Array, ArraySpec, as_numpy, from_numpy, is_complex, namespace
+from recon.errors import ParameterError, ShapeError
 from recon.params import Doc, Parameters
 from recon_diffusion.network import Network, digest_of_weights
 
 __all__ = ["DiffusionPrior"]
+
+_WIDTH = 0.7
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -46,9 +48,11 @@ class DiffusionPrior(Parameters, Prior):
         When torch or diffusers is not installed, at the first use.
     DataError
         When there is no such prior, or its files are not what they should be.
+    ParameterError
+        When torch does not have the device here.
     """
 
-    source: Annotated[str, Doc("name of a shipped prior, or path of a folder")]
+    source: Annotated[str, MinLen(1), Doc("name of a shipped prior, or path of a folder")]
     _: KW_ONLY
     unit: Annotated[float, Gt(0), Doc("one unit of the network's training images, in units of x")] = 1.0
     offset: Annotated[float, Doc("x where a training image is 0")] = 0.0
@@ -103,15 +107,13 @@ class DiffusionPrior(Parameters, Prior):
         return self.scale * self.network.law.level(sigma / self.scale)
 
     def spread(self, s: float) -> float:
-        """r: root mean square error of D at level s, as measured; else s d / sqrt(s^2 + d^2), d the scale."""
-        table = self.network.spreads
-        if not table:
-            return s * self.scale / float(np.hypot(s, self.scale))
-        levels, errors = np.log(np.array(table).T)
-        own = s / self.scale
-        if own < table[0][0]:
-            return s * min(1.0, table[0][1] / table[0][0])
-        return self.scale * float(np.exp(np.interp(np.log(own), levels, errors)))
+        """r = 0.7 s d / sqrt(s^2 + d^2), d the scale: how far samplers take the image to be from D at level s.
+
+        The root mean square error of D (``network.spreads``) is smaller, but sits at the edges: with it samplers trust
+        D most where it errs. 0.7 was chosen on three held-out bodies at 16 views: with the measured error the mean of
+        ``Daps`` is 2 dB worse, with 1 its 90 % intervals are too wide.
+        """
+        return _WIDTH * s * self.scale / float(np.hypot(s, self.scale))
 
     def denoise(self, v: Array, sigma: float) -> Array:
         """The image in v = x + sigma n, both in units of x."""
@@ -176,11 +178,12 @@ class DiffusionPrior(Parameters, Prior):
 
         given = isinstance(v, torch.Tensor)
         tensor = v.resolve_conj() if given else torch.from_numpy(_writable(as_numpy(v)))
-        device = self.device or (tensor.device if given else "cpu")
+        device = _device(self.device) if self.device else tensor.device if given else "cpu"
         centre = (self.offset + 0.5 * self.unit * (net.low + net.high)) if shift else 0.0
         tensor = _channels_first(tensor, net)
-        shape, real = tensor.shape, tensor.dtype
-        images = ((tensor - centre) * (1.0 / self.scale)).to(device=device, dtype=torch.float32)
+        shape = tensor.shape
+        real = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        images = ((tensor.to(real) - centre) * (1.0 / self.scale)).to(device=device, dtype=torch.float32)
         images = images.reshape(-1, *shape[-3:])
         net.to(images.device)
 
@@ -189,9 +192,11 @@ class DiffusionPrior(Parameters, Prior):
             if shift:
                 values = values + centre
             values = _channels_last(values, net)
+            fractions = namespace(v).isdtype(v.dtype, ("real floating", "complex floating"))
+            kept = v.dtype if fractions else None  # the estimate of an image of whole numbers is not one
             if given:
-                return values.to(device=v.device, dtype=v.dtype)
-            return from_numpy(values.cpu().numpy(), v, dtype=v.dtype)
+                return values.to(device=v.device, dtype=kept)
+            return from_numpy(values.cpu().numpy(), v, dtype=kept)
 
         return images, back
 
@@ -202,6 +207,17 @@ class DiffusionPrior(Parameters, Prior):
     def example(cls) -> DiffusionPrior:
         """The smallest prior that is shipped."""
         return cls("probe-64")
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # no such kind, no driver, not compiled for it
+        raise ParameterError(
+            f"DiffusionPrior.device must be one that torch has here, got {name!r}. Use cpu or cuda, or leave it out."
+        ) from error
 
 
 def _writable(values: Any) -> Any:

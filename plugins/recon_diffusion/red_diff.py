@@ -25,7 +25,8 @@ from annotated_types import Ge, Gt, Interval
 
 from recon import Problem
 from recon.arrays import Array, is_complex, namespace
-from recon.params import Doc
+from recon.errors import ParameterError
+from recon.params import Doc, short
 from recon_diffusion._examples import gaussian_blur
 from recon_diffusion._run import Run
 from recon_diffusion.sampler import Sampler, SamplerState
@@ -59,9 +60,10 @@ class RedDiffState(SamplerState):
 class RedDiff(Sampler):
     """Regularisation by denoising with a diffusion prior: an optimiser, whose image is sharp and whose chains agree.
 
-    Per step ``levels_per_step`` network calls and one product with A and A^H; no Jacobian. Memory: five images per
-    chain, and the network. It starts from the damped least-squares image about what the prior expects, by ``inner``
-    conjugate gradients at most. It does not sample: the spread of the chains is that of their noise.
+    Per step ``levels_per_step`` network calls and one product with A and A^H, and one call more for the start; no
+    Jacobian. Memory: five images per chain, and the network. It starts from the damped least-squares image about what
+    the prior expects, by ``inner`` conjugate gradients at most. It does not sample: the spread of the chains is that of
+    their noise.
 
     For Gaussian images (6 x 6 and 8 x 8; masks, blur, CT), weight 1 and one chain the result is within 0.8 posterior
     standard deviations of the mean after 100 steps, 0.4 after 300.
@@ -117,6 +119,13 @@ class RedDiff(Sampler):
 
     state_type = RedDiffState
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scene is not None and not (hasattr(self.scene, "start") and hasattr(self.scene, "render")):
+            raise ParameterError(
+                f"RedDiff.scene must have start and render, got {short(self.scene)}. See Scene."
+            )
+
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> RedDiffState:
         state = super().init(problem, x0, seed)
         run = Run(problem, state.norm, self.chains, seed, 0)
@@ -157,11 +166,12 @@ class RedDiff(Sampler):
         k = state.iteration + 1
         first = self.beta1 * state.first + (1.0 - self.beta1) * gradient
         second = self.beta2 * state.second + (1.0 - self.beta2) * _square(gradient)
-        root = namespace(second).sqrt(second / (1.0 - self.beta2**k))
         rate = self.rate * (run.scale if self.scene is None else 1.0)
         if self.decay:
             rate *= 1.0 - state.iteration / (len(state.levels) - 1)
-        tiny = float(np.finfo(np.float32).tiny)
+        xp = namespace(second)
+        root = xp.sqrt(second / (1.0 - self.beta2**k))
+        tiny = float(xp.finfo(second.dtype).smallest_normal) ** 0.5  # less squares to 0
         theta = state.theta - rate / (1.0 - self.beta1**k) * first / (root + tiny)
         image = self._rendered(theta)[0]
         if self.polish and after == 0.0:

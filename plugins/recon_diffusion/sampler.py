@@ -15,7 +15,8 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge, Gt
 
 from recon import Problem, Solver, State
-from recon.arrays import Array, is_complex, leaves, namespace, tmap
+from recon.arrays import Array, is_complex, namespace, tmap
+from recon.errors import ParameterError
 from recon.params import Doc
 from recon.stopping import MaxIterations, Rule
 from recon_diffusion._each import dots
@@ -78,6 +79,14 @@ class Sampler(Solver):
     state_type = SamplerState
     needs_vjp: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.high > self.low:
+            name = type(self).__name__
+            raise ParameterError(
+                f"{name}.high must be above {name}.low, got {self.high:g} and {self.low:g}. Exchange them."
+            )
+
     # -- to be defined by a method -----------------------------------------------------------------------
 
     @abstractmethod
@@ -97,6 +106,7 @@ class Sampler(Solver):
         scale = float(getattr(problem.prior, "scale", 1.0))
         levels = noise_levels(problem.prior, self.grid, self.steps, self.high * scale, self.low * scale)
         run = Run(problem, operator_norm(problem), self.chains, seed, 0)
+        run.clock.network = run.clock.operator = 0.0  # the problem may have been solved before
         xp = namespace(x)
         clean = xp.broadcast_to(x[None, ...], (self.chains, *x.shape)) + 0.0
         return self.begin(run, SamplerState(0, x, clean, clean, levels, 0, run.norm, seed, False))
@@ -108,7 +118,7 @@ class Sampler(Solver):
     def step(self, problem: Problem, state: Any) -> Any:
         if state.settled:
             return replace(state, iteration=state.iteration + 1)
-        run = Run(problem, state.norm, self.chains, state.seed, state.iteration + 1)
+        run = self._run(problem, state, state.iteration + 1)
         s, after = state.levels[state.iteration], state.levels[state.iteration + 1]
         new = self.advance(run, state, s, after)
         x = namespace(new.clean).mean(new.clean, axis=0)
@@ -122,6 +132,15 @@ class Sampler(Solver):
             settled=settled,
             discrepancy=discrepancy(run, new.clean) if settled else 0.0,
         )
+
+    def _run(self, problem: Problem, state: Any, step: int) -> Run:
+        chains = state.clean.shape[0]
+        if chains != self.chains:
+            raise ParameterError(
+                f"{type(self).__name__}.chains must be {chains}, those of the state, got {self.chains}. "
+                "Begin anew for another number."
+            )
+        return Run(problem, state.norm, chains, state.seed, step)
 
     def guided(self, clean: Array, state: SamplerState, s: float, run: Run) -> Array:
         """The estimates, pushed apart where the user asked for diversity."""
@@ -141,7 +160,7 @@ class Sampler(Solver):
         ``discrepancy`` is ||A x - y|| / (sigma sqrt(m)) of a chain, root mean square over chains and batch: near 1 for
         a draw that explains the data, and no more.
         """
-        run = Run(problem, state.norm, self.chains, state.seed, state.iteration)
+        run = self._run(problem, state, state.iteration)
         level = state.levels[min(state.iteration, len(state.levels) - 1)]
         return super().measure(problem, state) | {
             "sigma": level,
@@ -157,7 +176,8 @@ class Sampler(Solver):
         if found > _FITTING[1]:
             how = "worse than the noise allows"
             advice = (
-                "Take more steps, or check Problem.noise and whether the image has the units of the prior."
+                "Take more steps or a smaller low, or check Problem.noise and whether the image has the units of the "
+                "prior."
             )
         elif 0.0 < found < _FITTING[0]:  # 0: not at the end
             how = "better than the noise allows"
@@ -186,16 +206,8 @@ class Sampler(Solver):
 def discrepancy(run: Run, clean: Array) -> float:
     """||A x - y|| / (sigma sqrt(m)), root mean square over chains and batch; one product with A.
 
-    Data that A leaves 0, as a mask does what it hides, are not counted, unless all are 0.
+    Data that no image reaches, as a mask does what it hides, are not counted.
     """
-    predicted, spec = run.forward(clean), run.problem.operator.codomain
-    some = any(bool(namespace(leaf).any(leaf != 0)) for leaf in leaves(predicted))
-
-    def counted(leaf: Any, value: Any) -> Any:
-        return namespace(leaf).where(leaf != 0, value, 0 * leaf) if some else value
-
-    misfit = tmap(lambda a, b: counted(a, a - b), predicted, run.data)
-    ones = tmap(lambda a: counted(a, 0 * a + (2**0.5 if is_complex(a) else 1.0)), predicted)
-    squares, numbers = dots(misfit, misfit, spec), dots(ones, ones, spec)
-    xp = namespace(squares)
-    return float(xp.mean(squares / xp.where(numbers > 0, numbers, 0 * numbers + 1.0))) ** 0.5 / run.sigma
+    misfit = tmap(lambda weight, leaf: weight * leaf, run.reached(), run.residual(clean))
+    squares = dots(misfit, misfit, run.problem.operator.codomain)
+    return float(namespace(squares).mean(squares) / run.count_reached()) ** 0.5 / run.sigma

@@ -10,11 +10,8 @@ and noise belongs to its step: a run that is broken off goes on as if nothing ha
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ import numpy.typing as npt
 from recon.errors import ConfigError, DataError, ParameterError
 from recon.params import describe
 from recon.storage import atomic, make_folder, unbroken
+from recon_diffusion._training_batches import drawn_ahead, scaled
 from recon_diffusion._training_config import Training, load_config
 from recon_diffusion.files import need_extra, save_prior
 from recon_diffusion.images import Source, source_of
@@ -34,6 +32,8 @@ from recon_diffusion.notes import Notes
 __all__ = ["Training", "denoising_table", "export", "load_config", "make_network", "train"]
 
 CHECKPOINT = "training.pt"
+PARTS = {"network", "optimiser", "average", "step", "losses", "seconds"}
+"""What it holds at least."""
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Noise levels of a model card, in network values."""
 REPORT_EVERY = 10
@@ -81,15 +81,19 @@ def train(
     ConfigError
         When the checkpoint there is of another config.
     DataError
-        When images cannot be read or results not be written.
+        When images cannot be read or are far from ``low`` to ``high``, results cannot be written, or another training
+        writes to the folder.
     ParameterError
         When the loss is no longer finite.
     """
     need_extra()
     make_folder(folder)
+    made = folder / config.name
+    if made.exists() and not (made / "recon.json").is_file():
+        raise DataError(f"{made} must be free for the prior, got something else there. Choose another name.")
     source = source_of(config) if images is None else images
     run = _Run(config, folder, device)
-    batches = _batches(config, source, run.step, parallel=images is None)
+    batches = drawn_ahead(config, source, run.step, parallel=images is None)
     begin = time.perf_counter()
     spent = run.seconds
     try:
@@ -192,8 +196,14 @@ class _Run:
         self.step, self.seconds = 0, 0.0
         self.losses: list[Any] = []
         self.machine = _machine(self.device)
-        if (folder / CHECKPOINT).exists():
+        self.stamp = self._stamp()
+        if self.stamp:
             self._resume(folder / CHECKPOINT)
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """Which file the checkpoint is; None where there is none."""
+        path = self.folder / CHECKPOINT
+        return (path.stat().st_mtime_ns, path.stat().st_ino) if path.exists() else None
 
     def _resume(self, path: Path) -> None:
         import torch
@@ -206,6 +216,10 @@ class _Run:
                 "Give another folder."
             ) from error
         ours = describe(self.config)
+        if not isinstance(kept, dict) or not kept.keys() >= PARTS:
+            raise DataError(
+                f"{path} must be a checkpoint of a training, got another file. Give another folder."
+            )
         before = {**ours, **kept.get("config", {})}
         for key, value in ours.items():
             if key not in FREE and before[key] != value:
@@ -215,10 +229,11 @@ class _Run:
                 )
         try:
             self.network.load_state_dict(kept["network"])
-        except RuntimeError as error:
+            self.optimiser.load_state_dict(kept["optimiser"])
+            for own, one in zip(self.average, kept["average"], strict=True):
+                own.copy_(one)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(f"{path} must hold this network, got another. Give another folder.") from error
-        self.optimiser.load_state_dict(kept["optimiser"])
-        self.average = [one.to(self.device) for one in kept["average"]]
         self.step, self.losses, self.seconds = kept["step"], list(kept["losses"]), kept["seconds"]
         self.machine = kept.get("machine", self.machine)
 
@@ -277,8 +292,18 @@ class _Run:
             "machine": self.machine,
             "config": describe(self.config),
         }
+        if self._stamp() not in (None, self.stamp):
+            raise DataError(
+                f"{self.folder} must be of one training at a time, got a checkpoint of another. Give another folder."
+            )
         with atomic(self.folder / CHECKPOINT) as temporary:
-            torch.save(state, temporary)
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:  # a full disk, from torch's writer of archives
+                raise DataError(
+                    f"{self.folder / CHECKPOINT} cannot be written: is the disk full? The one before is sound."
+                ) from error
+        self.stamp = self._stamp()
         _draw(self.losses, self.folder / "loss.png", self.config.name)
 
     def export(self, source: Source) -> Path:
@@ -305,7 +330,7 @@ class _Run:
         network = Network.from_diffusers(
             module, scheduler, fold=config.fold, complex_images=config.complex_images, continuous=True
         )
-        held_out = np.stack([_scaled(source(k, True), config) for k in range(config.held_out)])
+        held_out = np.stack([scaled(source(k, True), config) for k in range(config.held_out)])
         table = denoising_table(network, torch.from_numpy(held_out).to(self.device), config.seed)
         notes = Notes(
             low=config.low,
@@ -332,7 +357,7 @@ class _Run:
             "images_seen": self.step * self.config.batch,
             "seconds": round(self.seconds, 1),
             "machine": self.machine,
-            "loss": float(np.mean([float(loss) for loss in self.losses[-500:]])),
+            **({"loss": float(np.mean([float(loss) for loss in self.losses[-500:]]))} if self.losses else {}),
             "held_out": self.config.held_out,
             "torch": str(torch.__version__),
             "config": describe(self.config),
@@ -356,50 +381,12 @@ def _ramp(step: int, config: Training) -> float:
     return min(1.0, (step + 1) / max(1, config.warmup), left)
 
 
-def _scaled(values: Floats32, config: Training) -> Floats32:
-    """In network values."""
-    return (2.0 * (values - config.low) / (config.high - config.low) - 1.0).astype(np.float32)
-
-
-def _drawn(config: Training, source: Source | None, step: int) -> Floats32:
-    """The batch of a step, in network values."""
-    source = source or source_of(config)
-    first = config.seed * 1_000_000_000 + step * config.batch
-    return np.stack([_scaled(source(first + k, False), config) for k in range(config.batch)])
-
-
-def _batches(config: Training, source: Source, first: int, parallel: bool) -> Iterator[Floats32]:
-    """Batches of the steps from ``first`` on, drawn ahead by another thread, or by several processes."""
-    several = config.workers if parallel else 0
-    pool: Executor
-    if several:
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(several, mp_context=context, initializer=_ignore_interrupt)
-    else:
-        pool = ThreadPoolExecutor(1)
-    ahead: list[Future[Floats32]] = []
-    try:
-        for step in range(first, config.steps):
-            while len(ahead) < max(1, 2 * several) and step + len(ahead) < config.steps:
-                ahead.append(pool.submit(_drawn, config, None if several else source, step + len(ahead)))
-            batch = ahead.pop(0).result()
-            if not several and step + 1 < config.steps:
-                ahead.append(pool.submit(_drawn, config, source, step + 1))
-            yield batch
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C in a terminal reaches all processes: ours tells them
-
-
 def _draw(losses: list[float], path: Path, name: str) -> None:
     """The loss of each step, smoothed, as a picture."""
     from recon.plotting import figure, save_figure
 
+    if not losses:  # broken off before the first step
+        return
     drawn = figure(6.0, 3.5)
     axes = drawn.add_subplot()
     values = np.asarray(losses)

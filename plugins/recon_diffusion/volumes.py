@@ -49,11 +49,12 @@ Boundary: TypeAlias = Literal["neumann", "periodic"]
 class VolumeState(SamplerState):
     """What a run on a volume goes on from.
 
-    ``split`` is w = D x + u of each chain, slice k for the step from k to k + 1. ``z`` is the next noisy volume without
-    what is drawn anew; where nothing else is in it, it is ``clean`` itself. ``x`` is ``clean`` itself for one chain.
+    ``split`` is w = D x + u of each chain, slice k for the step from k to k + 1; () where it is not kept. ``z`` is the
+    next noisy volume without what is drawn anew; where nothing else is in it, it is ``clean`` itself. ``x`` is
+    ``clean`` itself for one chain. Of :class:`DiffusionMbir` ``z`` is the noise alone.
     """
 
-    split: Array
+    split: Array | tuple[()] = ()
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,14 @@ class VolumeSampler(Sampler):
         clean = x[None, ...]
         if self.chains > 1:
             clean = namespace(x).broadcast_to(clean, (self.chains, *x.shape)) + 0.0
-        state = VolumeState(
-            0, clean[0, ...], clean, clean, levels, 0, volume_norm(problem), seed, False, split=0.0 * clean
-        )
+        state = VolumeState(0, clean[0, ...], clean, clean, levels, 0, volume_norm(problem), seed, False)
         run = Run(problem, state.norm, self.chains, seed, 0)
-        return self.begin(run, state)  # type: ignore[return-value]
+        return self.begin(run, state)
 
-    def begin(self, run: Run, state: SamplerState) -> SamplerState:
-        """The first state: the first step draws the noise."""
-        return state
+    def begin(self, run: Run, state: Any) -> VolumeState:
+        """The first state; the first step draws the noise."""
+        begun: VolumeState = replace(state, split=0.0 * state.clean)
+        return begun
 
     def step(self, problem: Problem, state: Any) -> Any:
         if state.settled:
@@ -175,15 +175,20 @@ class VolumeSampler(Sampler):
         """Where the next x goes: x itself in place, else a new array."""
         return x if self.in_place else namespace(x).empty_like(x)
 
-    def data_step(self, run: Run, x: Array, split: Array, s: float) -> Array:
-        """One iteration of ADMM at level s; x is changed in place, the next w is returned."""
+    def data_step(self, run: Run, x: Array, split: Array | None, s: float) -> Array | None:
+        """One iteration of ADMM at level s; x is changed in place, the next w is returned.
+
+        Without w it begins anew, at w = D x and u = 0, and nothing is kept.
+        """
         volume = Slabs(run, self.slab)
         size, gamma = self.threshold * run.scale, self.balance * (run.sigma / s) ** 2
         order = list(volume.parts())
+        before = _Before(volume, x, self.boundary)
         for lo, hi in order if run.step % 2 else order[::-1]:
             part = volume.at(lo, hi)
             here = x[part]
-            fall = self._pull(volume, x, split, lo, hi, size)
+            aim = before.steps(x, lo, hi) if split is None else self._kept_steps(volume, split, lo, hi)
+            fall = self._pull(volume, x, _aim(aim, size), lo, hi)
             fall *= -self.coupling
             fall -= volume.gradient(here, lo, hi)
             spec = ArraySpec((hi - lo, *run.domain.shape[1:]), run.domain.kind)
@@ -198,7 +203,7 @@ class VolumeSampler(Sampler):
                 return out
 
             x[part] = here + conjugate_gradients(apply, fall, spec, iterations=self.inner)
-        return self._next_split(volume, x, split, size)
+        return None if split is None else self._next_split(volume, x, split, size)
 
     def _ends(self, lo: int, hi: int, count: int) -> tuple[int | None, int | None]:
         """Which slices of a direction of search lie beside its first and last; None: slices that are held."""
@@ -208,8 +213,14 @@ class VolumeSampler(Sampler):
         right = 0 if whole else (hi - lo - 1 if hi == count and mirror else None)
         return left, right
 
-    def _pull(self, volume: Slabs, x: Array, split: Array, lo: int, hi: int, size: float) -> Array:
-        """D^T (D x - d + u) on a slab."""
+    def _kept_steps(self, volume: Slabs, split: Array, lo: int, hi: int) -> Array:
+        """w of the steps to and from the slices of a slab: one more than there are slices."""
+        below = lo - 1 if lo > 0 else volume.count - 1  # 0 there, unless periodic
+        parts = (split[volume.at(below, below + 1)], split[volume.at(lo, hi)])
+        return namespace(split).concat(parts, axis=-volume.run.domain.ndim)
+
+    def _pull(self, volume: Slabs, x: Array, aim: Array, lo: int, hi: int) -> Array:
+        """D^T (D x - aim) on a slab."""
         last = volume.count - 1
         periodic = self.boundary == "periodic"
         left = lo - 1 if lo > 0 else (last if periodic else 0)
@@ -217,11 +228,8 @@ class VolumeSampler(Sampler):
         total = volume.second(
             x[volume.at(lo, hi)], x[volume.at(left, left + 1)], x[volume.at(right, right + 1)]
         )
-        below = lo - 1 if lo > 0 else last  # 0 there, unless periodic
-        aim = _aim(split[volume.at(lo, hi)], size)
-        total += aim
-        total[volume.at(1, None)] -= aim[volume.at(None, -1)]
-        total[volume.at(0, 1)] -= _aim(split[volume.at(below, below + 1)], size)
+        total += aim[volume.at(1, None)]
+        total -= aim[volume.at(None, -1)]
         return total
 
     def _next_split(self, volume: Slabs, x: Array, split: Array, size: float) -> Array:
@@ -237,6 +245,29 @@ class VolumeSampler(Sampler):
                 )
             new[volume.at(lo, hi)] = steps + _clipped(split[volume.at(lo, hi)], size)
         return new
+
+
+class _Before:
+    """Steps between slices as they were before a data step, of which the neighbours of a slab are kept."""
+
+    def __init__(self, volume: Slabs, x: Array, boundary: Boundary) -> None:
+        self.volume, self.boundary = volume, boundary
+        self.ends = {k: x[volume.at(k, k + 1)] + 0.0 for k in {0, volume.count - 1}}
+        self.near: dict[int, Array] = {}
+
+    def steps(self, x: Array, lo: int, hi: int) -> Array:
+        """D x at lo - 1 to hi - 1, as it was; to be asked once for each slab, upwards or downwards."""
+        volume, last = self.volume, self.volume.count - 1
+        periodic = self.boundary == "periodic"
+        left = lo - 1 if lo > 0 else (last if periodic else 0)
+        right = hi if hi <= last else (0 if periodic else last)
+        here = x[volume.at(lo, hi)]
+        kept = self.ends | self.near
+        beside = [kept[k] if k in kept else x[volume.at(k, k + 1)] for k in (left, right)]
+        self.near = {k: x[volume.at(k, k + 1)] + 0.0 for k in (lo, hi - 1)}
+        xp = namespace(x)
+        whole = xp.concat((beside[0], here, beside[1]), axis=-volume.run.domain.ndim)
+        return whole[volume.at(1, None)] - whole[volume.at(None, -1)]
 
 
 @dataclass(frozen=True)
