@@ -140,10 +140,10 @@ def solve(
     provenance |= {"parameters": describe(solver), "stop": repr(rule)}
     watchers = as_observers(observers)
     begin = time.perf_counter()
-    state = _begin(problem, solver, state, x0, seed)
-    records = [record for record in history if record.iteration <= state.iteration]
+    first = [_begin(problem, solver, state, x0, seed)]  # to be given away: a state may be some volumes
+    records = [record for record in history if record.iteration <= first[0].iteration]
     begin -= records[-1].seconds if records else 0.0
-    state, status = _run(problem, solver, state, rule, watchers, every, begin, records)
+    state, status = _run(problem, solver, first.pop(), rule, watchers, every, begin, records)
     spread, learned = capability(solver, "variance"), capability(solver, "hyperparameters")
     drawn, remarks = capability(solver, "samples"), capability(solver, "remarks")
     if remarks and (sentences := list(remarks(state))):

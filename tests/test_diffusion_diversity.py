@@ -103,7 +103,7 @@ def test_the_push_is_the_formula():
     assert got[0] == pytest.approx(clean[0] + share * gap)
     assert got[1] == pytest.approx(clean[1] - share * gap)
     assert np.array_equal(got[2], clean[2])  # out of reach
-    assert pushed(problem, clean, s, reach=None)[2].mean() > clean[2].mean() + 0.5
+    assert pushed(problem, clean, s, strength=0.8, reach=None)[2].mean() > clean[2].mean() + 0.5
 
 
 def test_what_the_data_determine_is_not_pushed():

@@ -35,6 +35,7 @@ from recon_operators.tomography import ParallelBeam, fbp
 from recon_wavelets import UndecimatedWavelet, noise_levels
 
 from recon import L1, TV, NonNegative, Problem, solve
+from recon.linalg import cgls
 from recon.metrics import psnr, ssim
 from recon.stopping import Change, MaxIterations
 
@@ -46,6 +47,10 @@ SAMPLERS = {
     "DiffPir, 1 chain of 30": DiffPir(steps=30, balance=0.3),
     "DiffPir, mean of 2 chains of 15": DiffPir(steps=15, chains=2, balance=0.5),
     "DiffPir, mean of 3 chains of 10": DiffPir(steps=10, chains=3, balance=0.7),
+    "DiffPir, high 1, mean of 2 chains of 15": DiffPir(steps=15, chains=2, balance=0.5, high=1.0, inner=8),
+    "DiffPir, high 0.3, mean of 6 chains of 5 from CG": DiffPir(
+        steps=5, chains=6, balance=0.7, high=0.3, inner=8
+    ),
     "DiffPir, mean of 8 chains of 30": DiffPir(steps=30, chains=8, balance=0.3),
     "Dds, 1 chain of 30": Dds(steps=30),
     "Dds, mean of 3 chains of 10": Dds(steps=10, chains=3),
@@ -151,7 +156,9 @@ def wavelets(posed, _, truth):
 
 def sampled(solver):
     def run(posed, prior, _):
-        found = solve(Problem(posed.operator, posed.data, prior, noise=posed.noise), solver, every=10_000)
+        full = Problem(posed.operator, posed.data, prior, noise=posed.noise)
+        x0 = cgls(posed.operator, posed.data, iterations=8) if solver.high < 1.0 else None
+        found = solve(full, solver, every=10_000, x0=x0)
         last = found.history[-1].values
         calls = int(last["calls"]) * solver.chains
         return found.x, calls, found.seconds, last["network_seconds"], last["operator_seconds"]

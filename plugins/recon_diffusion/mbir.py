@@ -39,13 +39,14 @@ __all__ = ["DiffusionMbir"]
 class DiffusionMbir(VolumeSampler):
     """Predictor and corrector on the noisy volume, and a data step with a coupling between slices after each.
 
-    Two network calls a slice and step, hundreds of steps: :class:`Dds3D` needs a small part of that. Memory: with
-    ``in_place`` two volumes and some slabs, else four.
+    Two network calls a slice and step: :class:`Dds3D` needs a part of that. Memory: with ``in_place`` two volumes and
+    some slabs, else four. More steps draw rather than restore: in tomography with 8 views the error grows by an eighth
+    from 60 steps to 150.
 
     What is ours: the data step. As published, the noisy volume z = x + s n is drawn to data that lack its noise s A n,
     and to the differences between slices of the level before, noise and all: the network meets less noise than it is
     told of, and the coupling must stay weak. Here the data step acts on the estimate, and z moves as its estimate does;
-    that is the published step with data and differences that have the noise which the network finds in z. Some ten
+    that is the published step with data and differences that have the noise which the network finds in z. Tens of
     steps do then.
 
     Parameters
@@ -78,7 +79,7 @@ class DiffusionMbir(VolumeSampler):
     diffusion models", CVPR (2023), arXiv:2211.10655, algorithm 1.
     """
 
-    steps: Annotated[int, Ge(1), Doc("noise levels to walk through")] = 250
+    steps: Annotated[int, Ge(1), Doc("noise levels to walk through")] = 60
     snr: Annotated[float, Ge(0), Doc("r, signal to noise ratio of the corrector")] = 0.16
     published: Annotated[bool, Doc("whether the data step acts on the noisy volume, as published")] = False
     final: Annotated[bool, Doc("whether a step towards the data alone ends the run")] = False
@@ -121,19 +122,29 @@ class DiffusionMbir(VolumeSampler):
         return replace(state, z=noise, clean=clean, split=kept, calls=calls)
 
     def _predicted(self, run: Run, z: Array, noise: Array, s: float, after: float) -> tuple[Array, Array]:
-        clean, old = run.denoise(z, s), (after / s) ** 2
-        new = math.sqrt(s**2 - after**2) * (1.0 if self.published and after else after / s)
-        return clean + old * (z - clean) + new * noise, clean
+        """z at the next level, and the estimate at the last; z and noise are used up."""
+        clean = run.denoise(z, s)
+        z -= clean
+        z *= (after / s) ** 2
+        z += clean
+        noise *= math.sqrt(s**2 - after**2) * (1.0 if self.published and after else after / s)
+        z += noise
+        return z, clean
 
     def _corrected(self, run: Run, z: Array, noise: Array, s: float) -> tuple[Array, Array]:
+        """z after a step of Langevin, with e s^2 for e, and the estimate before it; z and noise are used up."""
         clean = run.denoise(z, s)
-        score = (clean - z) * (1.0 / s**2)
+        fall = clean - z
         image = ArraySpec(run.domain.shape[1:], run.domain.kind)
         xp = namespace(z)
-        squares = dots(score, score, image)
+        squares = dots(fall, fall, image)
         safe = xp.where(squares > 0, squares, xp.ones_like(squares))
-        pace = spread(2.0 * self.snr**2 * dots(noise, noise, image) / safe, z, image)
-        return z + pace * score + xp.sqrt(2.0 * pace) * noise, clean
+        pace = 2.0 * (self.snr * s) ** 2 * dots(noise, noise, image) / safe
+        fall *= spread(pace, z, image)
+        z += fall
+        noise *= spread(s * xp.sqrt(2.0 * pace), z, image)
+        z += noise
+        return z, clean
 
     def _to_the_data(self, volume: Slabs, z: Array) -> None:
         """z <- z + A^H (y - A z) / (A^H A 1), where the data see anything."""
