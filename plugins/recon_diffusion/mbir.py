@@ -40,8 +40,8 @@ class DiffusionMbir(VolumeSampler):
     """Predictor and corrector on the noisy volume, and a data step with a coupling between slices after each.
 
     Two network calls a slice and step: :class:`Dds3D` needs a part of that. Memory: with ``in_place`` two volumes and
-    some slabs, else four. More steps draw rather than restore: in tomography with 8 views the error grows by an eighth
-    from 60 steps to 150.
+    some slabs, else four. More steps are no better: in tomography with 8 views and ``ct-128``, 60 steps had 36.8 dB and
+    250 steps 33.0.
 
     What is ours: the data step. As published, the noisy volume z = x + s n is drawn to data that lack its noise s A n,
     and to the differences between slices of the level before, noise and all: the network meets less noise than it is
