@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from recon.cli.output import console, table, write_json
-
 __all__ = ["COMMANDS", "priors", "train_prior"]
 
 OPTION_NAMES = ("head", "heads", "new_order", "size", "steps", "law")
@@ -66,6 +64,8 @@ class _Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.steps, self.batch, self.every = steps, batch, every
+        from recon.cli.output import console
+
         out = console(stderr=True)
         self.shown = out.is_terminal
         self.bar = Progress(
@@ -112,6 +112,7 @@ def priors() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def list_priors(as_json: bool) -> None:
     """List the priors that come with the package."""
+    from recon.cli.output import console, table, write_json
     from recon_diffusion.files import shipped
 
     records = [_record(name) for name in shipped()]
@@ -133,6 +134,8 @@ def list_priors(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def show_prior(name: str, as_json: bool) -> None:
     """Describe the prior NAME: one that is shipped, or a folder."""
+    from recon.cli.output import console, table, write_json
+
     record = _record(name)
     if as_json:
         write_json(record)
