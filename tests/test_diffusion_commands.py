@@ -107,7 +107,7 @@ def test_a_bar_is_shown_in_a_terminal(monkeypatch):
 
     stream = io.StringIO()
     monkeypatch.setattr(
-        commands, "console", lambda stderr: Console(file=stream, force_terminal=True, width=120)
+        "recon.cli.output.console", lambda stderr: Console(file=stream, force_terminal=True, width=120)
     )
     with commands._Progress(20, 4, 10) as progress:
         progress.report(10, 0.5, 2.0)
