@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from recon import Kronecker, Matrix, Problem
+from recon import Diagonal, Kronecker, Matrix, Problem
 from recon_diffusion.gaussian import GaussianPrior
 
-__all__ = ["cosines", "gaussian_blur", "smooth_images"]
+__all__ = ["cosines", "gaussian_blur", "hidden_pixels", "smooth_images"]
 
 
 def cosines(size: int) -> Any:
@@ -37,3 +37,11 @@ def gaussian_blur(size: int = 8) -> Problem:
     truth = prior.draw(1, seed=3)[0]
     noise = 0.02 * np.random.default_rng(4).standard_normal((size, size))
     return Problem(blur, blur @ truth + noise, prior, noise=0.02)
+
+
+def hidden_pixels(size: int = 8) -> Problem:
+    """A smooth image with half of its pixels hidden and next to no noise."""
+    prior = smooth_images(size)
+    seen = Diagonal((np.add.outer(np.arange(size), np.arange(size)) % 2 == 0).astype(np.float64))
+    noise = 0.001 * np.random.default_rng(4).standard_normal((size, size))
+    return Problem(seen, seen @ (prior.draw(1, seed=3)[0] + noise), prior, noise=0.001)

@@ -33,7 +33,7 @@ from recon.errors import CapabilityError
 from recon.operator import capability
 from recon.params import Doc
 from recon_diffusion._each import conjugate_gradients, dots, spread
-from recon_diffusion._examples import gaussian_blur
+from recon_diffusion._examples import gaussian_blur, hidden_pixels
 from recon_diffusion._run import Run
 from recon_diffusion.sampler import Sampler, SamplerState
 from recon_diffusion.transitions import ancestral
@@ -171,3 +171,7 @@ class Mcg(Dps):
         if inverse:
             return z + inverse(missing)
         return z + conjugate_gradients(run.normal, run.adjoint(missing), run.domain, iterations=self.inner)
+
+    @classmethod
+    def example(cls) -> Problem:
+        return hidden_pixels()
