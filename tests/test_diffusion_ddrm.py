@@ -41,7 +41,7 @@ def test_a_step_is_the_published_one(monkeypatch):
     """One coordinate of each kind, U and V the identity, by hand."""
     y, sigma = np.array([0.7, -0.4, 0.0]), 0.1
     problem = Problem(Diagonal([1.0, 0.05, 0.0]), y, GaussianPrior(np.zeros(3), np.ones(3)), noise=sigma)
-    sampler = Ddrm(eta=0.6, eta_b=0.9)
+    sampler = Ddrm(eta=0.6, eta_b=0.9, temperature=1.0)
     state = sampler.init(problem)
     n = np.array([[0.3, -1.0, 2.0]])
     monkeypatch.setattr(Run, "noise", lambda run, use=0, spec=None: n)
@@ -76,7 +76,7 @@ def test_the_ancestral_transition_is_exact_in_the_limit(monkeypatch):
 
 def test_what_lies_outside_v_is_sampled_too(monkeypatch):
     problem = cosine_measured()
-    svd, seen, _ = unit_svd(Run(problem, 1.0, 1, 0, 0))
+    svd, seen, *_ = unit_svd(Run(problem, 1.0, 1, 0, 0))
     assert svd.V.shape == (36, 9)
     assert seen.all()
     found = bias(exact_law(problem, ANCESTRAL, monkeypatch), posterior(problem))
@@ -100,13 +100,15 @@ def test_the_stated_bias_with_a_mask(monkeypatch):
 )
 def test_the_stated_bias_as_published(make, stated, monkeypatch):
     problem = make()
-    mean, ratio, _ = bias(exact_law(problem, Ddrm(steps=20), monkeypatch), posterior(problem))
+    mean, ratio, _ = bias(
+        exact_law(problem, Ddrm(steps=20, temperature=1.0), monkeypatch), posterior(problem)
+    )
     assert (mean, ratio) == pytest.approx(stated, abs=0.01)
 
 
 def test_singular_values_that_are_rounding_count_as_unmeasured():
     problem = cosine_blurred(cut=0.3)
-    _, seen, _ = unit_svd(Run(problem, 1.0, 1, 0, 0))
+    _, seen, *_ = unit_svd(Run(problem, 1.0, 1, 0, 0))
     assert 0 < seen.sum() < 36
     noisy = Problem(
         Matrix(np.diag([1.0, 1e-17])), np.array([1.0, 1.0]), GaussianPrior(np.zeros(2), np.ones(2)), noise=0.1

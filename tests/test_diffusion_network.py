@@ -348,3 +348,26 @@ def test_a_device_that_is_not_there_is_said():
             ParameterError, match="DiffusionPrior.device must be one that torch has here, got"
         ):
             prior(options={"device": name}).denoise(image(), 0.4)
+
+
+# -- precision -----------------------------------------------------------------------------------------------------
+
+
+def test_bfloat16_is_near_float32_in_and_out_of_the_library():
+    """Within the rounding of 8 bits of what the network adds; arrays and gradients keep their own precision."""
+    network = Network.from_diffusers(unet(), scheduler("v_prediction"))
+    full, half = DiffusionPrior.of(network), DiffusionPrior.of(network, precision="bfloat16")
+    z = image(3, 8, 8).astype(np.float32)
+    one, other = full.denoise(z, 0.5), half.denoise(z, 0.5)
+    assert other.dtype == np.float32
+    assert 0.0 < np.linalg.norm(other - one) < 0.02 * np.linalg.norm(one - z)
+    pulled = [made.denoise_vjp(z, 0.5)[1](z) for made in (full, half)]
+    assert np.linalg.norm(pulled[1] - pulled[0]) < 0.05 * np.linalg.norm(pulled[0])
+    assert next(network.module.parameters()).dtype == torch.float32  # the one given is left as it was
+    assert DiffusionPrior("probe-64", precision="bfloat16").network.spreads
+
+
+def test_precision_needs_weights_to_cast():
+    law = NoiseLaw(np.geomspace(0.01, 100.0, 50))
+    with pytest.raises(ParameterError, match="must be float32 for a network without torch weights"):
+        DiffusionPrior.of(Network(lambda x, t: x, law), precision="bfloat16")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from recon_datasets import Bodies
-from recon_diffusion import Daps, Dds, DiffPir, DiffusionPrior, PiGdm
+from recon_diffusion import Daps, Ddnm, Dds, DiffPir, DiffusionPrior, PiGdm, RedDiff
 
 import recon
 
@@ -25,6 +25,8 @@ SAMPLERS = {
     "daps": lambda chains: Daps(chains=chains, high=3.0, low=0.01),
     "diffpir": lambda chains: DiffPir(chains=chains),
     "dds": lambda chains: Dds(chains=chains),
+    "ddnm": lambda chains: Ddnm(chains=chains, steps=30),
+    "red-diff": lambda chains: RedDiff(chains=chains, steps=30),
     "pigdm": lambda chains: PiGdm(chains=chains, steps=30),
     "pigdm-ancestral": lambda chains: PiGdm(chains=chains, steps=30, transition="ancestral"),
 }
@@ -41,7 +43,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--prior", default="ct-128")
-    parser.add_argument("--samplers", default="daps,diffpir,dds,pigdm")
+    parser.add_argument("--precision", default="float32", help="of the network; bfloat16 takes half the time")
+    parser.add_argument("--samplers", default=",".join(SAMPLERS))
     parser.add_argument("--views", type=int, default=16)
     parser.add_argument("--chains", type=int, default=16)
     parser.add_argument("--count", type=int, default=100)
@@ -49,7 +52,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    prior = DiffusionPrior(options.prior)
+    prior = DiffusionPrior(options.prior, precision=options.precision)
     scans = Bodies(views=options.views, size=options.size, count=options.count, first=options.first)
     say("sampler            within  in body   rms z   PSNR   discrepancy  seconds")
     rows = {}

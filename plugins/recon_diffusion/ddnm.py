@@ -20,17 +20,16 @@ import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from annotated_types import Ge, Interval
 
 from recon import Problem
-from recon.arrays import Array, real_like, tmap
+from recon.arrays import Array, namespace, tmap
 from recon.operator import capability
 from recon.params import Doc
 from recon_diffusion._each import conjugate_gradients
 from recon_diffusion._examples import gaussian_blur
 from recon_diffusion._run import Run
-from recon_diffusion.ddrm import check_svd, noise_of_coordinates, unit_svd
+from recon_diffusion.ddrm import beyond, check_svd, unit_svd
 from recon_diffusion.sampler import Sampler, SamplerState
 
 __all__ = ["Ddnm"]
@@ -118,25 +117,26 @@ class Ddnm(Sampler):
         self, run: Run, clean: Array, mixed: Array, noise: Array, after: float
     ) -> tuple[Array, Array]:
         """x0' and the noise of z', each singular coordinate by its own lambda and gamma."""
-        svd, seen, data = unit_svd(run)
+        svd, seen, level, data = unit_svd(run)
         keep = math.sqrt(1.0 - self.eta**2) * after
 
-        def shift(s: Any, on: Any, x: Any, y: Any) -> Any:
-            level = noise_of_coordinates(s, run.sigma)
-            share = np.where(on, np.where(after >= level, 1.0, keep / level), 0.0)
-            by_data = np.where(on, np.where(after >= level, level, keep) / run.sigma, 0.0)  # share / s_i
-            return real_like(by_data, y) * y - real_like(share, x) * x
+        def shift(on: Any, level: Any, x: Any, y: Any) -> Any:
+            where, some = namespace(level).where, 0.0 * level
+            above = level <= after
+            share = where(above, 1.0 + some, keep / level)
+            by_data = where(above, level, some + keep) * (1.0 / run.sigma)  # share / s_i
+            new = by_data * y - share * x
+            return where(on, new, 0.0 * new)
 
-        def fresh(s: Any, on: Any, both: Any, new: Any) -> Any:
-            level = noise_of_coordinates(s, run.sigma)
-            above = on & (after >= level)
-            left = np.sqrt(np.maximum(after**2 - np.where(above, level, 0.0) ** 2, 0.0))
-            of_both = np.where(above, left, 0.0) - np.where(on, after, 0.0)
-            of_new = np.where(on & ~above, self.eta * after, 0.0)
-            return real_like(of_both, both) * both + real_like(of_new, new) * new
+        def fresh(on: Any, level: Any, both: Any, new: Any) -> Any:
+            where, some = namespace(level).where, 0.0 * level
+            above = level <= after
+            changed = (where(above, beyond(after, level), some) - after) * both
+            changed = changed + where(above, some, some + self.eta * after) * new
+            return where(on, changed, 0.0 * changed)
 
-        fitting = clean + svd.V @ tmap(shift, svd.s, seen, svd.V.H @ clean, data)
-        added = after * mixed + svd.V @ tmap(fresh, svd.s, seen, svd.V.H @ mixed, svd.V.H @ noise)
+        fitting = clean + svd.V @ tmap(shift, seen, level, svd.V.H @ clean, data)
+        added = after * mixed + svd.V @ tmap(fresh, seen, level, svd.V.H @ mixed, svd.V.H @ noise)
         return fitting, added
 
     @classmethod

@@ -12,16 +12,19 @@ t is the step of level s in the law the network was trained with. Torch is impor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from recon.errors import ParameterError
 from recon_diffusion.laws import EdmLaw, NoiseLaw, law_of_scheduler
 
-__all__ = ["Network", "Prediction", "digest_of_weights"]
+__all__ = ["Network", "Precision", "Prediction", "digest_of_weights"]
 
 Prediction: TypeAlias = Literal["epsilon", "v_prediction", "sample", "edm"]
 """What a network gives, as diffusers names it; ``"edm"`` for Karras' preconditioning, with an EdmLaw."""
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+"""What a module computes in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +34,9 @@ class Network:
     Parameters
     ----------
     module
-        Called as ``module(x, t)``, x (images, channels, rows, columns) in float32 and t one step each; gives an array,
-        or an object with ``sample``. Further channels than it takes (a learned variance) are left out.
+        Called as ``module(x, t)``, x (images, channels, rows, columns) in the precision of its weights, float32 where
+        it has none, and t one step each; gives an array, or an object with ``sample``. Further channels than it takes
+        (a learned variance) are left out.
     law
         Noise levels of its steps.
     prediction
@@ -133,8 +137,8 @@ class Network:
         t = torch.full((len(x),), self.law.step(s), dtype=torch.float32, device=x.device)
         data = self.law.data if isinstance(self.law, EdmLaw) else 1.0
         kept = 1.0 / (data * data + s * s)
-        out = self.module(kept**0.5 * x, t)
-        out = getattr(out, "sample", out)[:, : x.shape[1]]
+        out = self.module((kept**0.5 * x).to(getattr(self._weight, "dtype", torch.float32)), t)
+        out = getattr(out, "sample", out)[:, : x.shape[1]].to(x.dtype)
         if self.prediction == "edm":
             clean = data * data * kept * x + s * data * kept**0.5 * out
         elif self.prediction == "epsilon":
@@ -147,9 +151,35 @@ class Network:
 
     def to(self, device: Any) -> None:
         """Move the module to a device, where it is not there."""
-        first = next(iter(self.module.parameters()), None) if hasattr(self.module, "parameters") else None
-        if first is not None and first.device != device:
+        if self._weight is not None and self._weight.device != device:
             self.module.to(device)
+
+    def cast(self, precision: Precision) -> Network:
+        """The same network with weights in another precision; itself where they have it. What is around stays float32.
+
+        Raises
+        ------
+        ParameterError
+            When the module has no weights to cast.
+        """
+        import copy
+
+        import torch
+
+        wanted = getattr(torch, precision)
+        if getattr(self._weight, "dtype", torch.float32) == wanted:
+            return self
+        if self._weight is None:
+            raise ParameterError(
+                f"precision must be float32 for a network without torch weights, got {precision!r}. Leave it out."
+            )
+        # the plain method: that of diffusers warns of parts to keep in float32, of which there are none
+        return replace(self, module=torch.nn.Module.to(copy.deepcopy(self.module), wanted))
+
+    @property
+    def _weight(self) -> Any:
+        """The first weight of the module; None where it has none."""
+        return next(iter(getattr(self.module, "parameters", tuple)()), None)
 
 
 def digest_of_weights(module: Any) -> str:
