@@ -222,3 +222,8 @@ def test_help_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_group_without_a_command_shows_its_help(capsys):
+    assert main(["priors"]) == 0
+    assert "convert" in capsys.readouterr().out

@@ -106,4 +106,7 @@ def load_config(path: Path) -> Training:
     except ParameterError as error:
         raise ConfigError(f"{path}: {error}") from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+        said = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"{path} cannot be read: {said}. Give a file, or a config that is shipped, such as ct-128."
+        ) from None
