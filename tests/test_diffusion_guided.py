@@ -22,6 +22,7 @@ from recon.testing import check_solver
 
 SAMPLERS = [
     Dps(steps=12),
+    Dps(steps=12, rule="deviation", zeta=3.0),
     Dps(steps=12, rule="published", zeta=0.3),
     Mcg(steps=12, limit=1.0),
     PiGdm(steps=12),

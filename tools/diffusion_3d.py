@@ -1,7 +1,8 @@
 """Print PSNR, consistency between slices, network calls, seconds and memory of volumes from few views.
 
     python tools/diffusion_3d.py --prior ct-128 [--slices 64] [--size 128] [--views 8] [--seed 0] [--methods LIST]
-                                 [--steps 30] [--mbir-steps 250] [--set METHOD.NAME=VALUE ...] [--save FILE.npz]
+                                 [--steps 30] [--dds3d-steps 29] [--mbir-steps 300] [--set METHOD.NAME=VALUE ...]
+                                 [--save FILE.npz]
 
 A body (``recon_datasets.bodies``; priors have not seen seeds below a million) is projected slice by slice on a grid
 twice as fine, with noise of 1 % of the largest value. METHODS are tv (3-D, weight chosen with the truth), diffpir and
@@ -31,7 +32,8 @@ from recon import TV, NonNegative, Problem, solve
 from recon.params import build, describe
 
 METHODS = ("tv", "diffpir", "diffpir-shared", "dds", "dds3d", "mbir")
-WEIGHTS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+WEIGHTS = (0.8, 1.6, 3.2, 6.4)
+TV_STEPS = 300
 
 
 def simulated(seed, slices, size, views):
@@ -65,7 +67,7 @@ def total_variation(A, data, sigma, truth):
     best = None
     for weight in WEIGHTS:
         prior = weight * sigma * TV(1.0, ndim=3) + NonNegative()
-        result = solve(Problem(A, data, prior, noise=sigma), stop=300)
+        result = solve(Problem(A, data, prior, noise=sigma), stop=TV_STEPS, every=10**9)
         score = figures(result.x, truth)[0]
         if best is None or score > best[0]:
             best = score, result, f"tv {weight:g}"
@@ -81,7 +83,7 @@ def solver_of(method, options):
     elif method == "mbir":
         kind, own = DiffusionMbir, {"steps": options.mbir_steps, "in_place": True}
     elif method == "dds3d":
-        kind, own = Dds3D, {"steps": options.steps, "in_place": True}
+        kind, own = Dds3D, {"steps": options.dds3d_steps, "in_place": True}
     else:
         kind, own = DiffPir, {"steps": options.steps}
     for text in options.set:
@@ -132,8 +134,9 @@ def main():
     parser.add_argument("--views", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--steps", type=int, default=30, help="steps of dds3d, dds and diffpir")
-    parser.add_argument("--mbir-steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=30, help="steps of dds and diffpir")
+    parser.add_argument("--dds3d-steps", type=int, default=29)
+    parser.add_argument("--mbir-steps", type=int, default=300)
     parser.add_argument("--set", action="append", default=[], help="METHOD.NAME=VALUE")
     parser.add_argument("--save", help="write truth and reconstructions to this .npz file")
     options = parser.parse_args()

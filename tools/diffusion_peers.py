@@ -1,12 +1,14 @@
 """Print PSNR and time per step of our samplers and deepinv's, with one network on the same data in one process.
 
     python tools/diffusion_peers.py PRIOR [--images 4] [--first 0] [--rounds 5] [--time-only | --psnr-only] [--tune]
+                                    [--precision float32]
 
 PRIOR is a shipped prior or a folder, of images [0, 1] of 128 x 128 pixels. Truths are slices of bodies that no prior
 was trained on; operators, noise and the adaptor of the network are those of ``recon bench diffusion``. Every method
 gets the calls of the network that STEPS says; parameters are in OURS and THEIRS, the best of a grid on other bodies
-(--tune prints the grid). Times are CPU time of whole runs of TIMED steps on one thread, divided by those: medians over
-interleaved rounds, and of the ratio ours / theirs, round by round.
+(--tune prints the grid). --precision is that of our network; deepinv's stays in float32. Times are CPU time of whole
+runs of TIMED steps on one thread, divided by those: medians over interleaved rounds, and of the ratio ours / theirs,
+round by round.
 
 deepinv is not among our extras, and installing it plainly replaces torch. A folder for it alone, beside an environment
 with recon[diffusion]:
@@ -41,8 +43,24 @@ TIMED = 10
 SOLVERS = {"DiffPir": DiffPir, "Ddrm": Ddrm, "Dps": Dps}
 PAIRS = [(name, method) for name in PROBLEMS for method in SOLVERS if (name, method) != ("ct", "Ddrm")]
 
-OURS = {}
-THEIRS = {}
+OURS = {
+    ("inpainting", "DiffPir"): {"balance": 0.6},
+    ("blur", "DiffPir"): {"balance": 0.6},
+    ("ct", "DiffPir"): {"balance": 0.3},
+    ("inpainting", "Ddrm"): {"temperature": 0.2, "high": 1.0},
+    ("inpainting", "Dps"): {"rule": "deviation", "zeta": 3.0},
+    ("ct", "Dps"): {"rule": "deviation", "zeta": 3.0},
+}
+THEIRS = {
+    ("inpainting", "DiffPir"): {"lambda_": 4.0, "zeta": 1.0},
+    ("blur", "DiffPir"): {"lambda_": 2.0, "zeta": 1.0},
+    ("ct", "DiffPir"): {"lambda_": 2.0, "zeta": 1.0},
+    ("inpainting", "Ddrm"): {"sigmas": (0.5, 0.01)},
+    ("blur", "Ddrm"): {"sigmas": (1.5, 0.01)},
+    ("inpainting", "Dps"): {"weight": 4000.0},
+    ("blur", "Dps"): {"weight": 600.0},
+    ("ct", "Dps"): {"weight": 600.0},
+}
 
 GRIDS = {
     "DiffPir": (
@@ -57,8 +75,8 @@ GRIDS = {
         },
     ),
     "Dps": (
-        {"zeta": (0.1, 0.3, 1.0, 3.0)},
-        {"weight": (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)},
+        {"rule": ("variance", "deviation"), "zeta": (0.3, 1.0, 3.0)},
+        {"weight": (30.0, 100.0, 300.0, 600.0, 1000.0, 2000.0, 4000.0, 8000.0)},
     ),
 }
 
@@ -109,34 +127,34 @@ def tune(prior, seeds):
                 say(f"{name} {method} {who}: {value:.2f} {options}")
 
 
-def compare(prior, seeds):
+def compare(prior, full, seeds):
     say("| problem | method | calls | ours dB | deepinv dB | difference |\n|---|---|---|---|---|---|")
     for name, method in PAIRS:
         a = score(ours, name, method, OURS.get((name, method), {}), prior, seeds)
-        b = score(peer, name, method, THEIRS.get((name, method), {}), prior, seeds)
+        b = score(peer, name, method, THEIRS.get((name, method), {}), full, seeds)
         say(f"| {name} | {method} | {STEPS[method]} | {a:.2f} | {b:.2f} | {a - b:+.2f} |")
 
 
-def clock(prior, rounds):
+def clock(prior, full, rounds):
     say(
         "| problem | method | ours ms/step | deepinv ms/step | network ms/call | ours / deepinv (min to max) |\n"
         "|---|---|---|---|---|---|"
     )
     truth = body_slice(random_body(500), 128)
     for name, method in PAIRS:
-        posed, steps = problem(name, truth, prior), TIMED
+        posed, other, steps = problem(name, truth, prior), problem(name, truth, full), TIMED
         case = Case(
             method,
             ours(name, method, posed, OURS.get((name, method), {}), steps),
             {
-                "deepinv": peer(name, method, posed, THEIRS.get((name, method), {}), steps),
-                "network": network_alone(prior.network, 128, steps),
+                "deepinv": peer(name, method, other, THEIRS.get((name, method), {}), steps),
+                "network": network_alone(full.network, 128, steps),
             },
         )
         found = measure(case, rounds)
-        other, alone = found.peers
-        each = [1e3 * timing.spread.median / steps for timing in (found.ours, other, alone)]
-        ratio = found.ours.ratio(other)
+        deepinv, alone = found.peers
+        each = [1e3 * timing.spread.median / steps for timing in (found.ours, deepinv, alone)]
+        ratio = found.ours.ratio(deepinv)
         say(
             f"| {name} | {method} | {each[0]:.1f} | {each[1]:.1f} | {each[2]:.1f} "
             f"| {ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) |"
@@ -155,6 +173,7 @@ def main():
     parser.add_argument("--first", type=int, default=0, help="seed of the first body")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="float32", help="what our network computes in")
     parser.add_argument(
         "--tune", action="store_true", help="print the best of each grid, on bodies from 500 on"
     )
@@ -164,14 +183,14 @@ def main():
     declare_torchvision()
     warnings.filterwarnings("ignore", module="deepinv|torchvision")
     torch.set_num_threads(given.threads)
-    prior = DiffusionPrior(given.prior)
+    prior, full = DiffusionPrior(given.prior, precision=given.precision), DiffusionPrior(given.prior)
     if given.tune:
-        tune(prior, range(500, 500 + given.images))
+        tune(full, range(500, 500 + given.images))
         return
     if not given.time_only:
-        compare(prior, range(given.first, given.first + given.images))
+        compare(prior, full, range(given.first, given.first + given.images))
     if not given.psnr_only:
-        clock(prior, given.rounds)
+        clock(prior, full, given.rounds)
 
 
 if __name__ == "__main__":

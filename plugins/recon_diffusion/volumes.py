@@ -2,16 +2,17 @@
 
     min over x   1/2 ||A x - y||^2 + gamma/2 ||x - x0||^2 + rho t ||D x||_1,     (D x)[k] = x[k + 1] - x[k]
 
-with gamma = lambda sigma^2 / s^2, by one iteration of ADMM at each noise level s, whose split d and multiplier u go on
-from level to level:
+with gamma = lambda sigma^2 / s^2, by one iteration of ADMM at each noise level s, from x0, d = soft(D x0, t) and
+u = D x0 - d (as published, split d and multiplier u go on from level to level):
 
     x <- some conjugate gradients on (A^H A + gamma + rho D^T D) x = A^H y + gamma x0 + rho D^T (d - u)
     d <- soft(D x + u, t)
     u <- u + D x - d
 
-One array w = D x + u holds both: d = soft(w, t), u = w - d. Where A acts slice by slice (``EachSlice``) the equation is
-solved slab by slab, the neighbours held (block Gauss-Seidel, upwards and downwards in turn). So a step needs x, w and
-some slabs, and network and operator see one slab at a time: the volume may be larger than a GPU.
+One array w = D x + u holds both: d = soft(w, t), u = w - d; where they begin anew it is D x0, and not kept. Where A
+acts slice by slice (``EachSlice``) the equation is solved slab by slab, the neighbours held (block Gauss-Seidel, up and
+down in turn). So a step needs x and some slabs, and network and operator see one slab at a time: the volume may be
+larger than a GPU.
 
 Noise depends on seed, step, chain and slice: it is drawn again where it is needed, and never kept.
 """
@@ -44,12 +45,14 @@ __all__ = ["Boundary", "Slabs", "VolumeSampler", "VolumeState", "blurred_volume"
 Boundary: TypeAlias = Literal["neumann", "periodic"]
 """What follows the last slice: itself, or the first one."""
 
+_FAR = 10.0  # a noise level that hides any image, in units of the prior's scale
+
 
 @dataclass(frozen=True)
 class VolumeState(SamplerState):
     """What a run on a volume goes on from.
 
-    ``split`` is w = D x + u of each chain, slice k for the step from k to k + 1; () where it is not kept. ``z`` is the
+    ``split`` is w = D x + u of each chain, slice k for the step from k to k + 1; () where it begins anew. ``z`` is the
     next noisy volume without what is drawn anew; where nothing else is in it, it is ``clean`` itself. ``x`` is
     ``clean`` itself for one chain. Of :class:`DiffusionMbir` ``z`` is the noise alone.
     """
@@ -64,7 +67,8 @@ class VolumeSampler(Sampler):
     Parameters
     ----------
     steps, chains, high, low, grid, diversity
-        See :class:`Sampler`.
+        See :class:`Sampler`. The first level is that of half the range of the values: from higher ones few steps have
+        less to spend where the image takes shape.
     coupling
         rho, weight of the coupling between slices, for an operator of norm 1.
     threshold
@@ -82,10 +86,11 @@ class VolumeSampler(Sampler):
         Work in the arrays of the state that a step is given: two volumes instead of four, and the state is used up.
     """
 
-    coupling: Annotated[float, Gt(0), Doc("rho, weight of the coupling between slices")] = 0.1
+    high: Annotated[float, Gt(0), Doc("first noise level, in units of the prior's scale")] = 1.0
+    coupling: Annotated[float, Gt(0), Doc("rho, weight of the coupling between slices")] = 0.05
     threshold: Annotated[
         float, Ge(0), Doc("steps between slices that vanish, in units of the prior's scale")
-    ] = 0.03
+    ] = 0.02
     boundary: Annotated[Boundary, Doc("what follows the last slice: itself, or the first one")] = "neumann"
     balance: Annotated[float, Ge(0), Doc("lambda, weight of the prior in the data step")] = 0.1
     inner: Annotated[int, Ge(1), Doc("conjugate gradients of a data step")] = 5
@@ -97,7 +102,7 @@ class VolumeSampler(Sampler):
     # -- the run -----------------------------------------------------------------------------------------
 
     def init(self, problem: Problem, x0: Array | None = None, seed: int = 0) -> VolumeState:
-        """x0 (or 0) as the estimate around which the first step draws its noise."""
+        """x0, or about the mean of the prior, as the estimate around which the first step draws its noise."""
         owner = type(self).__name__
         check_problem(problem, owner, self.needs_vjp)
         spec: Any = problem.operator.domain
@@ -114,13 +119,23 @@ class VolumeSampler(Sampler):
         clean = x[None, ...]
         if self.chains > 1:
             clean = namespace(x).broadcast_to(clean, (self.chains, *x.shape)) + 0.0
-        state = VolumeState(0, clean[0, ...], clean, clean, levels, 0, volume_norm(problem), seed, False)
-        run = Run(problem, state.norm, self.chains, seed, 0)
+        run = Run(problem, volume_norm(problem), self.chains, seed, 0)
+        if x0 is None:
+            clean += self._mean_image(run, clean)
+        state = VolumeState(0, self.mean(clean), clean, clean, levels, 0, run.norm, seed, False)
         return self.begin(run, state)
+
+    def _mean_image(self, run: Run, like: Array) -> Array:
+        """About the mean of the prior, for all slices: one image denoised from noise far above those of images.
+
+        What no data see would else remember for many steps that it began at 0.
+        """
+        s = noise_levels(run.problem.prior, "log", 1, _FAR * run.scale, self.low * run.scale)[0]
+        return run.denoise(s * Slabs(run, 1).noise(0, 1, 2, like), s)
 
     def begin(self, run: Run, state: Any) -> VolumeState:
         """The first state; the first step draws the noise."""
-        begun: VolumeState = replace(state, split=0.0 * state.clean)
+        begun: VolumeState = state
         return begun
 
     def step(self, problem: Problem, state: Any) -> Any:
