@@ -27,6 +27,7 @@ import torch
 from recon_datasets.bodies import body_slice, random_body
 from recon_diffusion import DiffPir, DiffusionPrior
 from recon_diffusion.daps import Daps
+from recon_diffusion.ddnm import Ddnm
 from recon_diffusion.dds import Dds
 from recon_diffusion.dps import Dps
 from recon_diffusion.pigdm import PiGdm
@@ -54,6 +55,8 @@ SAMPLERS = {
     "DiffPir, mean of 8 chains of 30": DiffPir(steps=30, chains=8, balance=0.3),
     "Dds, 1 chain of 30": Dds(steps=30),
     "Dds, mean of 3 chains of 10": Dds(steps=10, chains=3),
+    "Ddnm, 1 chain of 30": Ddnm(steps=30),
+    "Ddnm, mean of 3 chains of 10": Ddnm(steps=10, chains=3),
     "PiGdm, 30 steps": PiGdm(steps=30),
     "Daps, 1 chain of 30": Daps(steps=30, high=3.0, low=0.01),
     "Daps, mean of 8 chains of 30": Daps(steps=30, chains=8, high=3.0, low=0.01),

@@ -48,7 +48,8 @@ OURS = {
     ("blur", "DiffPir"): {"balance": 0.6},
     ("ct", "DiffPir"): {"balance": 0.3},
     ("inpainting", "Ddrm"): {"temperature": 0.2, "high": 1.0},
-    ("inpainting", "Dps"): {"rule": "deviation", "zeta": 3.0},
+    ("inpainting", "Dps"): {"rule": "deviation", "zeta": 3.0, "grid": "karras", "low": 0.045},
+    ("blur", "Dps"): {"zeta": 0.5, "grid": "uniform", "low": 0.045},
     ("ct", "Dps"): {"rule": "deviation", "zeta": 3.0},
 }
 THEIRS = {
@@ -75,7 +76,12 @@ GRIDS = {
         },
     ),
     "Dps": (
-        {"rule": ("variance", "deviation"), "zeta": (0.3, 1.0, 3.0)},
+        {
+            "rule": ("variance", "deviation"),
+            "zeta": (0.5, 1.0, 3.0),
+            "grid": ("log", "karras", "uniform"),
+            "low": (0.02, 0.045),
+        },
         {"weight": (30.0, 100.0, 300.0, 600.0, 1000.0, 2000.0, 4000.0, 8000.0)},
     ),
 }
@@ -127,9 +133,11 @@ def tune(prior, seeds):
                 say(f"{name} {method} {who}: {value:.2f} {options}")
 
 
-def compare(prior, full, seeds):
+def compare(prior, full, seeds, methods):
     say("| problem | method | calls | ours dB | deepinv dB | difference |\n|---|---|---|---|---|---|")
     for name, method in PAIRS:
+        if method not in methods:
+            continue
         a = score(ours, name, method, OURS.get((name, method), {}), prior, seeds)
         b = score(peer, name, method, THEIRS.get((name, method), {}), full, seeds)
         say(f"| {name} | {method} | {STEPS[method]} | {a:.2f} | {b:.2f} | {a - b:+.2f} |")
@@ -171,6 +179,7 @@ def main():
     parser.add_argument("prior")
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--first", type=int, default=0, help="seed of the first body")
+    parser.add_argument("--methods", default=",".join(STEPS), help="of those whose PSNR is compared")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="float32", help="what our network computes in")
@@ -188,7 +197,7 @@ def main():
         tune(full, range(500, 500 + given.images))
         return
     if not given.time_only:
-        compare(prior, full, range(given.first, given.first + given.images))
+        compare(prior, full, range(given.first, given.first + given.images), given.methods.split(","))
     if not given.psnr_only:
         clock(prior, full, given.rounds)
 
