@@ -48,7 +48,9 @@ def _run(arguments: list[str] | None) -> int:
         code = recon.main(args=arguments, prog_name="recon", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
         return _complain("Interrupted.", INTERRUPTED, label="")
-    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:  # of click 8.2: a group without a command
+    except getattr(
+        click.exceptions, "NoArgsIsHelpError", ()
+    ) as error:  # of click 8.2: a group without a command
         click.echo(error.ctx.get_help())
         return 0
     except click.ClickException as error:
